@@ -1,0 +1,112 @@
+"""What the parts hand to each other: frozen, and named as the database names it.
+
+Evidence, as the SQL functions write it and the notifiers show it, is one shape for every check:
+
+    measured     text: what was counted, in words, without times ("12 of 40 runs failed")
+    window_from  ISO time: where the measurement began       window_to  ISO time: where it ended
+    trend        {"values": [number, …] oldest first, "step_seconds": number, "of": "errors"}
+    top          [{"count", "what", "message", "where", "first_at", "last_at", "sample"}, …] most frequent first:
+                 what = error type, task type or step; where = worker or component; sample = a task id
+    totals       {"name": number, …}
+    left         text, on a resolved transition only: what was not repaired ("61 failed tasks were not repeated")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Severity(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """1 (low) to 4 (critical), as `severity_rank` in the schema."""
+        return list(Severity).index(self) + 1
+
+
+class TransitionKind(StrEnum):
+    OPENED = "opened"
+    ESCALATED = "escalated"
+    EASED = "eased"
+    ACKNOWLEDGED = "acknowledged"
+    REMINDED = "reminded"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenAlert:
+    """An alert that is open now, in the few words that a list has room for."""
+
+    alert_id: int
+    alert_type: str
+    source: str
+    severity: Severity
+    summary: str
+    opened_at: datetime
+    acknowledged_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notification:
+    """One transition of one alert, with all that a message about it may say. Times are aware.
+
+    `summary` is what the check says in words, limit included ("112 errors in the last hour (limit 100)");
+    on a resolved transition it says what is measured now. `attempt` counts from 1.
+    `uncertain` is true when an earlier attempt may have arrived, so that the message can say it may be a repeat.
+    """
+
+    delivery_id: int
+    attempt: int
+    uncertain: bool
+    alert_id: int
+    alert_type: str
+    source: str
+    kind: TransitionKind
+    at: datetime
+    severity: Severity
+    previous_severity: Severity | None
+    summary: str
+    value: float | None
+    threshold: float | None
+    unit: str
+    evidence: Mapping[str, Any]
+    opened_at: datetime
+    peak_severity: Severity
+    peak_summary: str
+    peak_at: datetime
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    acknowledged_note: str | None = None
+    actor: str | None = None
+    note: str | None = None
+    also_open: tuple[OpenAlert, ...] = ()
+
+    @property
+    def open_for(self) -> timedelta:
+        return self.at - self.opened_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guidance:
+    """What the config says about a kind of alert; an empty text leaves its line out of the message."""
+
+    impact: str = ""
+    next_step: str = ""
+    runbook: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostSample:
+    """What one look at the host found. `values` is what `record_host_sample` stores as it is."""
+
+    host: str
+    sampled_at: datetime
+    values: Mapping[str, Any] = field(default_factory=dict)
