@@ -1,0 +1,139 @@
+-- automon: installs or upgrades the whole schema, in one transaction.
+--
+--   psql -d DATABASE -f sql/000_main_migration.sql                     into the schema "public"
+--   psql -d DATABASE -v schema=monitoring -f sql/000_main_migration.sql    into a schema of its own
+--
+-- `automon migrate` applies the same files through the same ledger, so either may follow the other.
+-- A file that is already in the ledger is passed over; a file that was changed after it was applied is refused.
+-- Several runs at once wait for each other; whatever fails leaves nothing behind.
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\if :{?schema}
+\else
+  \set schema public
+\endif
+BEGIN;
+SET LOCAL client_min_messages = warning;
+CREATE SCHEMA IF NOT EXISTS :"schema";
+SET LOCAL search_path TO :"schema";
+
+-- >>> ledger (also run by `automon migrate`, which reads this file between the two marks)
+DO $do$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('automon migration', 0)); END $do$;
+
+CREATE TABLE IF NOT EXISTS monitoring_migrations (
+    file       text        PRIMARY KEY,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE monitoring_migrations IS 'Ledger of the schema files that were applied, with the SHA-256 of each.';
+ALTER TABLE monitoring_migrations ENABLE ROW LEVEL SECURITY;
+
+CREATE OR REPLACE FUNCTION begin_migration(p_file text, p_checksum text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_known text;
+BEGIN
+    SELECT m.checksum INTO v_known FROM public.monitoring_migrations m WHERE m.file = p_file;
+    IF v_known IS NULL THEN
+        INSERT INTO public.monitoring_migrations (file, checksum) VALUES (p_file, p_checksum);
+        RETURN true;
+    END IF;
+    IF v_known <> p_checksum THEN
+        RAISE EXCEPTION 'changed_migration: % differs from the file of that name that was applied here', p_file
+            USING ERRCODE = 'AM010', HINT = 'Restore the released file; a change to the schema belongs in a new file with the next number.';
+    END IF;
+    RETURN false;
+END
+$body$;
+COMMENT ON FUNCTION begin_migration(text, text) IS
+    'Enters a file in the ledger and answers whether it is to be applied now. Raises AM010 when an applied file has changed since.';
+
+CREATE OR REPLACE FUNCTION refuse_newer_schema(p_newest_known text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_newest text;
+BEGIN
+    SELECT max(m.file) INTO v_newest FROM public.monitoring_migrations m;
+    IF v_newest > p_newest_known THEN
+        RAISE EXCEPTION 'newer_schema: the database is at %, this automon knows the schema up to %', v_newest, p_newest_known
+            USING ERRCODE = 'AM011', HINT = 'Upgrade automon on this machine; an older automon must not work on a newer schema.';
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION refuse_newer_schema(text) IS
+    'Raises AM011 when the ledger holds a file that the caller does not know, naming both versions.';
+
+-- Function bodies name their schema, because a search_path can be led astray. They are written for "public";
+-- in any other schema this puts that schema's name in its place, once for each function.
+CREATE OR REPLACE FUNCTION bind_functions_to_schema() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $body$
+DECLARE
+    v_schema  text := current_schema();
+    v_oid     oid;
+BEGIN
+    IF v_schema = 'public' THEN
+        RETURN;
+    END IF;
+    FOR v_oid IN
+        SELECT p.oid FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace = v_schema::regnamespace AND p.prosqlbody IS NULL
+          AND p.proname <> 'bind_functions_to_schema' AND p.prosrc LIKE '%public.%'
+    LOOP
+        EXECUTE replace(pg_get_functiondef(v_oid), 'public.', quote_ident(v_schema) || '.');
+    END LOOP;
+END
+$body$;
+COMMENT ON FUNCTION bind_functions_to_schema() IS
+    'Makes the functions of the current schema name that schema in their bodies. Does nothing in "public".';
+DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
+-- <<< ledger
+
+-- >>> files (written by `make sql-manifest`)
+SELECT refuse_newer_schema('010_monitoring_procedures.sql') \g /dev/null
+SELECT begin_migration('001_create_processing_metrics.sql', 'bbd86c3f0fc6dca449178f0b48ad3b8a2bcf832d47d4d3b47d93eb9b599ef4a2') AS pending \gset
+\if :pending
+\ir 001_create_processing_metrics.sql
+\endif
+SELECT begin_migration('002_create_error_tracking.sql', 'e87704bf9cfe609800fac7bb8f76b2c08bb8c3f7ca8537eea4c86fce9e578ecf') AS pending \gset
+\if :pending
+\ir 002_create_error_tracking.sql
+\endif
+SELECT begin_migration('003_create_performance_monitoring.sql', 'a42b05b672e83a9a81bca950776d3d624ca44e846ea15e962bbcf42ca7a598be') AS pending \gset
+\if :pending
+\ir 003_create_performance_monitoring.sql
+\endif
+SELECT begin_migration('004_create_system_health.sql', '72e6a1f49bdef9a05f763a9dc77f5e549cae3b1596e9e9e410233bb928ea80fe') AS pending \gset
+\if :pending
+\ir 004_create_system_health.sql
+\endif
+SELECT begin_migration('005_create_queue_monitoring.sql', '2ae4e513ec9078aea7485a2cf0f6ad4790748e8bd90edb5c4a9f9095e5b48dff') AS pending \gset
+\if :pending
+\ir 005_create_queue_monitoring.sql
+\endif
+SELECT begin_migration('006_create_alerts.sql', 'efe847e14a2eada8d97fd2c0b470c5b0e816bd9ed580512ae05aa00f37930f5a') AS pending \gset
+\if :pending
+\ir 006_create_alerts.sql
+\endif
+SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce5118a5083429a8e88834de08aabd2484b4ffc4e13c66') AS pending \gset
+\if :pending
+\ir 007_create_dashboard_views.sql
+\endif
+SELECT begin_migration('008_alerting_functions.sql', '122bc3aef6907cfb033270c1ff4457092c4b519187604218b68a4f4523508b8b') AS pending \gset
+\if :pending
+\ir 008_alerting_functions.sql
+\endif
+SELECT begin_migration('009_automated_monitoring.sql', 'd72f396f94d7e6b69d9ceaffb19b7bd2c1c4140f645707f607106b7b57cd8385') AS pending \gset
+\if :pending
+\ir 009_automated_monitoring.sql
+\endif
+SELECT begin_migration('010_monitoring_procedures.sql', 'd42740b29c871eb25789ddf5ed084c7ad3ee7c533244fcf958e75b2631279514') AS pending \gset
+\if :pending
+\ir 010_monitoring_procedures.sql
+\endif
+-- <<< files
+COMMIT;
+\echo automon: the schema is up to date

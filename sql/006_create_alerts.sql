@@ -1,0 +1,157 @@
+-- What automon remembers and says: alerts, their transitions, silences, channels, deliveries, and its own job runs.
+SET check_function_bodies = off;
+SET client_min_messages = warning;
+
+CREATE SEQUENCE IF NOT EXISTS alerts_id_seq;
+
+CREATE TABLE IF NOT EXISTS alerts (
+    id                bigint      PRIMARY KEY DEFAULT nextval('alerts_id_seq'),
+    alert_type        text        NOT NULL,
+    source            text        NOT NULL,
+    severity          text        NOT NULL,
+    summary           text        NOT NULL,
+    value             double precision,
+    threshold         double precision,
+    unit              text        NOT NULL,
+    evidence          jsonb       NOT NULL,
+    opened_at         timestamptz NOT NULL,
+    last_seen_at      timestamptz NOT NULL,
+    peak_severity     text        NOT NULL,
+    peak_value        double precision,
+    peak_summary      text        NOT NULL,
+    peak_at           timestamptz NOT NULL,
+    clear_since       timestamptz,
+    last_told_at      timestamptz,
+    acknowledged_at   timestamptz,
+    acknowledged_by   text,
+    acknowledged_note text,
+    resolved_at       timestamptz,
+    resolved_by       text,
+    CONSTRAINT severity_is_known CHECK (severity IN ('low', 'medium', 'high', 'critical') AND peak_severity IN ('low', 'medium', 'high', 'critical')),
+    CONSTRAINT acknowledged_by_someone CHECK ((acknowledged_at IS NULL) = (acknowledged_by IS NULL)),
+    CONSTRAINT resolved_by_set_iff_resolved CHECK ((resolved_at IS NULL) = (resolved_by IS NULL)),
+    CONSTRAINT resolved_after_opened CHECK (resolved_at >= opened_at)
+);
+COMMENT ON TABLE alerts IS 'What is wrong, or was: at most one open alert for each (alert_type, source). value and threshold in the unit that stands beside them.';
+CREATE UNIQUE INDEX IF NOT EXISTS one_open_alert_per_source ON alerts (alert_type, source) WHERE resolved_at IS NULL;
+CREATE INDEX IF NOT EXISTS alerts_opened_at ON alerts (opened_at);
+CREATE INDEX IF NOT EXISTS alerts_resolved_at ON alerts (resolved_at) WHERE resolved_at IS NOT NULL;
+
+CREATE SEQUENCE IF NOT EXISTS alert_transitions_id_seq;
+
+CREATE TABLE IF NOT EXISTS alert_transitions (
+    id                bigint      PRIMARY KEY DEFAULT nextval('alert_transitions_id_seq'),
+    alert_id          bigint      NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
+    kind              text        NOT NULL,
+    at                timestamptz NOT NULL,
+    severity          text        NOT NULL,
+    previous_severity text,
+    summary           text        NOT NULL,
+    value             double precision,
+    threshold         double precision,
+    evidence          jsonb       NOT NULL,
+    actor             text,
+    note              text,
+    CONSTRAINT kind_is_known CHECK (kind IN ('opened', 'escalated', 'eased', 'acknowledged', 'reminded', 'resolved'))
+);
+COMMENT ON TABLE alert_transitions IS 'Every change of every alert, with what was measured at that moment. Append-only.';
+CREATE INDEX IF NOT EXISTS alert_transitions_alert ON alert_transitions (alert_id, id);
+
+CREATE SEQUENCE IF NOT EXISTS alert_silences_id_seq;
+
+CREATE TABLE IF NOT EXISTS alert_silences (
+    id         bigint      PRIMARY KEY DEFAULT nextval('alert_silences_id_seq'),
+    alert_type text        NOT NULL,
+    source     text        NOT NULL,
+    starts_at  timestamptz NOT NULL,
+    ends_at    timestamptz NOT NULL,
+    created_by text        NOT NULL,
+    reason     text        NOT NULL,
+    CONSTRAINT ends_after_start CHECK (ends_at >= starts_at)
+);
+COMMENT ON TABLE alert_silences IS 'Who silenced what until when, and why. * stands for every alert type or every source.';
+CREATE INDEX IF NOT EXISTS alert_silences_ends_at ON alert_silences (ends_at);
+
+CREATE TABLE IF NOT EXISTS notification_channels (
+    name         text        PRIMARY KEY,
+    recipients   text[]      NOT NULL,
+    min_severity text        NOT NULL,
+    notify_on    text[]      NOT NULL,
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT severity_is_known CHECK (min_severity IN ('low', 'medium', 'high', 'critical'))
+);
+COMMENT ON TABLE notification_channels IS 'The channels in use, as the service read them from its config: who is told of what. Addresses and secrets stay with the service.';
+
+CREATE SEQUENCE IF NOT EXISTS alert_deliveries_id_seq;
+
+CREATE TABLE IF NOT EXISTS alert_deliveries (
+    id              bigint      PRIMARY KEY DEFAULT nextval('alert_deliveries_id_seq'),
+    transition_id   bigint      NOT NULL REFERENCES alert_transitions (id) ON DELETE CASCADE,
+    alert_id        bigint      NOT NULL,
+    channel         text        NOT NULL,
+    recipient       text        NOT NULL,
+    status          text        NOT NULL,
+    created_at      timestamptz NOT NULL,
+    next_attempt_at timestamptz NOT NULL,
+    attempts        integer     NOT NULL DEFAULT 0,
+    first_attempt_at timestamptz,
+    uncertain       boolean     NOT NULL DEFAULT false,
+    claimed_by      text,
+    lease_until     timestamptz,
+    finished_at     timestamptz,
+    last_error      text,
+    CONSTRAINT status_is_known CHECK (status IN ('pending', 'sending', 'sent', 'failed', 'expired', 'silenced')),
+    CONSTRAINT leased_iff_sending CHECK ((status = 'sending') = (lease_until IS NOT NULL)),
+    CONSTRAINT finished_at_set_iff_done CHECK ((finished_at IS NULL) = (status IN ('pending', 'sending'))),
+    CONSTRAINT one_delivery_per_transition_and_recipient UNIQUE (transition_id, channel, recipient)
+);
+COMMENT ON TABLE alert_deliveries IS 'The outbox: one row for each transition, channel and recipient. uncertain: an earlier attempt may have arrived.';
+CREATE INDEX IF NOT EXISTS alert_deliveries_open ON alert_deliveries (channel, id) WHERE status IN ('pending', 'sending');
+CREATE INDEX IF NOT EXISTS alert_deliveries_alert ON alert_deliveries (alert_id, channel, recipient, id);
+
+CREATE SEQUENCE IF NOT EXISTS delivery_attempts_id_seq;
+
+CREATE TABLE IF NOT EXISTS delivery_attempts (
+    id               bigint           PRIMARY KEY DEFAULT nextval('delivery_attempts_id_seq'),
+    delivery_id      bigint           NOT NULL REFERENCES alert_deliveries (id) ON DELETE CASCADE,
+    attempt          integer          NOT NULL,
+    finished_at      timestamptz      NOT NULL,
+    duration_seconds double precision NOT NULL,
+    outcome          text             NOT NULL,
+    reason           text,
+    detail           text             NOT NULL,
+    CONSTRAINT outcome_is_known CHECK (outcome IN ('sent', 'failed')),
+    CONSTRAINT reason_set_iff_failed CHECK ((outcome = 'failed') = (reason IS NOT NULL))
+);
+COMMENT ON TABLE delivery_attempts IS 'Every attempt to deliver: how long it took, how it ended, and what the other side answered, without secrets.';
+CREATE INDEX IF NOT EXISTS delivery_attempts_delivery ON delivery_attempts (delivery_id);
+
+CREATE SEQUENCE IF NOT EXISTS job_runs_id_seq;
+
+CREATE TABLE IF NOT EXISTS job_runs (
+    id          bigint      PRIMARY KEY DEFAULT nextval('job_runs_id_seq'),
+    job         text        NOT NULL,
+    instance    text        NOT NULL,
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    outcome     text        NOT NULL DEFAULT 'running',
+    counts      jsonb       NOT NULL DEFAULT '{}',
+    error       text,
+    CONSTRAINT outcome_is_known CHECK (outcome IN ('running', 'succeeded', 'failed')),
+    CONSTRAINT finished_at_set_iff_finished CHECK ((finished_at IS NULL) = (outcome = 'running'))
+);
+COMMENT ON TABLE job_runs IS 'The runs of automon''s own jobs: which instance ran what, when, and what came of it.';
+CREATE INDEX IF NOT EXISTS job_runs_job ON job_runs (job, started_at);
+CREATE INDEX IF NOT EXISTS job_runs_started_at ON job_runs (started_at);
+
+ALTER TABLE alerts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE alert_transitions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE alert_silences ENABLE ROW LEVEL SECURITY;
+ALTER TABLE notification_channels ENABLE ROW LEVEL SECURITY;
+ALTER TABLE alert_deliveries ENABLE ROW LEVEL SECURITY;
+ALTER TABLE delivery_attempts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE job_runs ENABLE ROW LEVEL SECURITY;
+
+DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
+RESET client_min_messages;
+RESET check_function_bodies;
