@@ -4,6 +4,7 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 LOCKFLAGS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+PG15 ?= /usr/lib/postgresql/15/bin
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --root-user-action ignore
 
 # The newest of the usual names that is at least 3.11.
@@ -33,6 +34,51 @@ help: ## say what each target does
 
 .PHONY: install-dev
 install-dev: .venv/.dev ## make the environment with everything that tests and lints need
+
+.PHONY: run
+run: .venv/.run ## run the service on an embedded PostgreSQL (or on DATABASE_URL) until Ctrl-C
+	@AUTOMON_LOG_FORMAT=$${AUTOMON_LOG_FORMAT:-console} exec $(PY) -m automon run --embedded .automon
+
+.PHONY: demo
+demo: .venv/.run ## play a minute of trouble and recovery on a database of its own, and show the messages
+	@exec $(PY) examples/demo.py
+
+.PHONY: test
+test: .venv/.dev ## run every test that needs no root; those that do skip with their reason
+	@$(PY) -m pytest -n 2 $(PYTEST)
+
+.PHONY: test-pg15
+test-pg15: .venv/.dev ## run the tests that use a database on Debian's PostgreSQL 15
+	@AUTOMON_TEST_PG_BIN=$(PG15) $(PY) -m pytest -n 2 $(PYTEST)
+
+.PHONY: lint
+lint: .venv/.dev ## check style, types, import contracts and SQL
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(PY) -m mypy tests examples bench client/monitoring_client
+	@.venv/bin/lint-imports
+	@.venv/bin/squawk --config .squawk.toml sql/*.sql
+
+.PHONY: format
+format: .venv/.dev ## write the code in the project's style
+	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
+
+.PHONY: sql-manifest
+sql-manifest: .venv/.run ## enter the names and checksums of the schema files in sql/000_main_migration.sql
+	@$(PY) -m automon.migrate
+
+.PHONY: install
+install: ## install the systemd service below /opt/automon (as root)
+	@systemd/install.sh
+
+.PHONY: uninstall
+uninstall: ## remove the service; configuration and data stay
+	@systemd/install.sh --uninstall
+
+.PHONY: clean
+clean: ## remove the environment and what tools left behind; the embedded database in .automon stays
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
 .PHONY: lock
 lock: ## resolve the dependencies anew and write both lock files (needs uv)

@@ -58,6 +58,8 @@ def migrate(conninfo: str, *, schema: str = "public") -> list[str]:
     try:
         with connection:
             return apply_missing(connection, schema)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(f"the database went away: {first_line(error)}", hint="Nothing was changed; run it again.") from error
     except psycopg.Error as error:
         hint = error.diag.message_hint or "Nothing was changed."
         raise MigrationError(f"the schema was not changed: {first_line(error)}", hint=hint) from error
@@ -69,7 +71,8 @@ def apply_missing(connection: psycopg.Connection, schema: str) -> list[str]:
     applied = []
     with connection.transaction():
         connection.execute("SET LOCAL client_min_messages = warning")
-        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+        if connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", [schema]).fetchone() == (True,):
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
         connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(name))
         execute_script(connection, marked_part("ledger"))
         connection.execute("SELECT refuse_newer_schema(%s)", [released[-1][0]])

@@ -106,7 +106,7 @@ SELECT begin_migration('003_create_performance_monitoring.sql', 'a42b05b672e83a9
 \if :pending
 \ir 003_create_performance_monitoring.sql
 \endif
-SELECT begin_migration('004_create_system_health.sql', '72e6a1f49bdef9a05f763a9dc77f5e549cae3b1596e9e9e410233bb928ea80fe') AS pending \gset
+SELECT begin_migration('004_create_system_health.sql', 'c106d48d51fa40dbf098a2b2eea1583e3da8eda0ebec84c637c2fd75b70ea4b4') AS pending \gset
 \if :pending
 \ir 004_create_system_health.sql
 \endif
@@ -122,7 +122,7 @@ SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce51
 \if :pending
 \ir 007_create_dashboard_views.sql
 \endif
-SELECT begin_migration('008_alerting_functions.sql', '122bc3aef6907cfb033270c1ff4457092c4b519187604218b68a4f4523508b8b') AS pending \gset
+SELECT begin_migration('008_alerting_functions.sql', '0a4e857698251b011ce738fa465b5bec666363edb6ed655a0d145e851a353b00') AS pending \gset
 \if :pending
 \ir 008_alerting_functions.sql
 \endif
@@ -130,7 +130,7 @@ SELECT begin_migration('009_automated_monitoring.sql', 'd72f396f94d7e6b69d9ceaff
 \if :pending
 \ir 009_automated_monitoring.sql
 \endif
-SELECT begin_migration('010_monitoring_procedures.sql', 'd42740b29c871eb25789ddf5ed084c7ad3ee7c533244fcf958e75b2631279514') AS pending \gset
+SELECT begin_migration('010_monitoring_procedures.sql', 'eda342ce37df2f8ec467f2093c6e2d5cdc4937eb45d0911ea336209748d45951') AS pending \gset
 \if :pending
 \ir 010_monitoring_procedures.sql
 \endif

@@ -19,6 +19,7 @@ ALTER TABLE monitoring_settings ENABLE ROW LEVEL SECURITY;
 INSERT INTO monitoring_settings (name, value) VALUES
     ('failure_rate.min_tasks', 5),
     ('health.known_for_seconds', 600),
+    ('schedule.alert_checks_seconds', 300),
     ('alerts.resolve_after_seconds', 300),
     ('alerts.remind_after_seconds', 3600),
     ('retention.processing_days', 30),

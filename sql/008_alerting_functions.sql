@@ -605,15 +605,15 @@ BEGIN
         WHEN 'failure_rate' THEN
             SELECT count(*) INTO v_count FROM public.processing_metrics_history h
             WHERE h.task_type = p_alert.source AND h.status = 'failed' AND h.end_time > p_alert.opened_at - interval '1 hour' AND h.end_time <= p_alert.resolved_at;
-            RETURN CASE WHEN v_count > 0 THEN jsonb_build_object('left', public.counted(v_count, 'failed task') || CASE v_count WHEN 1 THEN ' was' ELSE ' were' END || ' not repeated') ELSE '{}' END;
+            RETURN CASE WHEN v_count > 0 THEN jsonb_build_object('left', public.counted(v_count, 'failed task') || CASE v_count WHEN 1 THEN ' was' ELSE ' were' END || ' not repeated') ELSE '{}'::jsonb END;
         WHEN 'error_rate' THEN
             SELECT count(DISTINCT e.task_id) INTO v_count FROM public.error_tracking e
             WHERE e.component = p_alert.source AND e.occurred_at > p_alert.opened_at - interval '1 hour' AND e.occurred_at <= p_alert.resolved_at;
-            RETURN CASE WHEN v_count > 0 THEN jsonb_build_object('left', public.counted(v_count, 'task') || ' with errors' || CASE v_count WHEN 1 THEN ' was' ELSE ' were' END || ' not repeated') ELSE '{}' END;
+            RETURN CASE WHEN v_count > 0 THEN jsonb_build_object('left', public.counted(v_count, 'task') || ' with errors' || CASE v_count WHEN 1 THEN ' was' ELSE ' were' END || ' not repeated') ELSE '{}'::jsonb END;
         WHEN 'queue_backlog' THEN
-            RETURN CASE WHEN p_alert.value > 0 THEN jsonb_build_object('left', public.counted(p_alert.value, 'task') || CASE p_alert.value WHEN 1 THEN ' still waits' ELSE ' still wait' END) ELSE '{}' END;
+            RETURN CASE WHEN p_alert.value > 0 THEN jsonb_build_object('left', public.counted(p_alert.value, 'task') || CASE p_alert.value WHEN 1 THEN ' still waits' ELSE ' still wait' END) ELSE '{}'::jsonb END;
         ELSE
-            RETURN '{}';
+            RETURN '{}'::jsonb;
     END CASE;
 END
 $body$;

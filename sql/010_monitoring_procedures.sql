@@ -177,6 +177,22 @@ END
 $body$;
 COMMENT ON FUNCTION get_dashboard_summary(timestamptz) IS 'Everything at a glance, as JSON: tasks, errors, components, queues, hosts, alerts, and automon itself.';
 
+CREATE OR REPLACE FUNCTION get_alert_story(p_alert_id bigint) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN (
+        SELECT to_jsonb(a) || jsonb_build_object(
+            'is_silenced', public.is_silenced(a.alert_type, a.source, now()),
+            'transitions', (SELECT jsonb_agg(to_jsonb(t) - 'evidence' || jsonb_build_object('deliveries', COALESCE((
+                    SELECT jsonb_agg(jsonb_build_object('channel', d.channel, 'status', d.status, 'attempts', d.attempts, 'finished_at', d.finished_at, 'last_error', d.last_error) ORDER BY d.id)
+                    FROM public.alert_deliveries d WHERE d.transition_id = t.id), '[]')) ORDER BY t.id)
+                FROM public.alert_transitions t WHERE t.alert_id = a.id))
+        FROM public.alerts a WHERE a.id = p_alert_id);
+END
+$body$;
+COMMENT ON FUNCTION get_alert_story(bigint) IS 'An alert as JSON, with each of its transitions and what became of their deliveries; NULL for a number that there is not.';
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- Configuration. The service puts here what its config file says; what it does not name goes back to the shipped value.
 
@@ -384,11 +400,12 @@ COMMENT ON FUNCTION last_success_of(text) IS 'When the last run of a job that su
 -- ---------------------------------------------------------------------------------------------------------------
 -- A moment without a time zone means another moment on every machine, so it is refused wherever one is taken.
 
-CREATE OR REPLACE FUNCTION refuse_naive_time() RETURNS void
+CREATE OR REPLACE FUNCTION refuse_naive_time() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     PERFORM public.refuse('AM006', 'naive_time: the moment was given without a time zone', 'Give a timestamp with time zone: an aware datetime in Python, ''2026-01-31 14:02:00+01'' in SQL.');
+    RETURN false;
 END
 $body$;
 COMMENT ON FUNCTION refuse_naive_time() IS 'Raises AM006 naive_time.';
@@ -404,8 +421,8 @@ BEGIN
         WHERE p.pronamespace = current_schema()::regnamespace AND p.proname IN ('start_task_tracking', 'complete_task_tracking', 'record_task_heartbeat', 'record_error',
             'record_performance_metric', 'update_system_health', 'update_queue_metrics', 'record_host_sample') AND p.proargtypes[p.pronargs - 1] = 'timestamptz'::regtype
     LOOP
-        EXECUTE format('CREATE OR REPLACE FUNCTION %I(%s, timestamp without time zone) RETURNS %s LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS '
-            || '$body$ BEGIN PERFORM public.refuse_naive_time(); END $body$', v_function.proname, v_function.arguments, v_function.result);
+        EXECUTE format('CREATE OR REPLACE FUNCTION %I(%s, timestamp without time zone) RETURNS %s LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS '
+            || '$body$ BEGIN RETURN public.refuse_naive_time(); END $body$', v_function.proname, v_function.arguments, v_function.result);
         EXECUTE format('COMMENT ON FUNCTION %I(%s, timestamp without time zone) IS %L', v_function.proname, v_function.arguments, 'Refuses a moment without a time zone (AM006 naive_time).');
     END LOOP;
 END
@@ -421,7 +438,7 @@ BEGIN ATOMIC
     SELECT f.name FROM (VALUES
         ('automon_writer', 'start_task_tracking'), ('automon_writer', 'complete_task_tracking'), ('automon_writer', 'record_task_heartbeat'), ('automon_writer', 'record_error'),
         ('automon_writer', 'record_performance_metric'), ('automon_writer', 'update_system_health'), ('automon_writer', 'update_queue_metrics'), ('automon_writer', 'record_host_sample'),
-        ('automon_reader', 'get_dashboard_summary'), ('automon_reader', 'get_task_statistics'), ('automon_reader', 'get_component_uptime'),
+        ('automon_reader', 'get_dashboard_summary'), ('automon_reader', 'get_task_statistics'), ('automon_reader', 'get_component_uptime'), ('automon_reader', 'get_alert_story'),
         ('automon_reader', 'evaluate_error_rate'), ('automon_reader', 'evaluate_failure_rate'), ('automon_reader', 'evaluate_processing_time'), ('automon_reader', 'evaluate_running_time'),
         ('automon_reader', 'evaluate_component_health'), ('automon_reader', 'evaluate_queue_backlog'), ('automon_reader', 'evaluate_hosts'), ('automon_reader', 'evaluate_all'),
         ('automon_operator', 'acknowledge_alert'), ('automon_operator', 'resolve_alert'), ('automon_operator', 'silence_alerts'), ('automon_operator', 'end_silence')

@@ -1,0 +1,3 @@
+from automon.cli import main
+
+main()

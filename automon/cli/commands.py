@@ -1,0 +1,275 @@
+"""The commands. They import what they need when they run, so that none pays for another."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from automon import __version__
+from automon.errors import AutomonError, ConfigError
+
+if TYPE_CHECKING:
+    from automon.store import Store
+
+EXIT_USAGE = 64
+EXIT_CANNOT_READ = 4
+
+# A usage error must not look like "critical alerts are open" to a monitoring plugin, which reads 2 as that.
+click.UsageError.exit_code = EXIT_USAGE
+
+
+class Duration(click.ParamType):
+    """A duration such as 90s, 30m, 2h or 7d."""
+
+    name = "duration"
+    _units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}  # noqa: RUF012  never written to
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = re.fullmatch(r"(\d+)([smhd])", str(value))
+        if found is None or int(found[1]) == 0:
+            self.fail(f"{value!r} is not a duration; write 90s, 30m, 2h or 7d.", param, ctx)
+        return timedelta(**{self._units[found[2]]: int(found[1])})
+
+
+config_option = click.option("--config", "config_path", type=click.Path(path_type=Path), help="Config file instead of ./monitoring_config.json.")
+database_option = click.option("--database-url", help="Database instead of the config's (DATABASE_URL).")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object with raw values instead of text.")
+
+
+class Commands(click.Group):
+    """Turns automon's own errors into their message and exit code 1; anything else is a bug and shows its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            mistakes = len(error.problems)
+            click.echo(f"{error.message}\n{mistakes} mistake{'s' if mistakes != 1 else ''}; nothing was changed", err=True)
+            ctx.exit(_failure_code(ctx))
+        except AutomonError as error:
+            click.echo(f"automon: {error}", err=True)
+            ctx.exit(_failure_code(ctx))
+
+
+def _failure_code(ctx: click.Context) -> int:
+    return EXIT_CANNOT_READ if ctx.invoked_subcommand in ("status", "alerts") else 1
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="automon")
+def main() -> None:
+    """Watches automation: facts in PostgreSQL, checks every five minutes, alerts in Slack and email."""
+
+
+def open_store(config_path: Path | None, database_url: str | None) -> Store:
+    from automon.clock import SystemClock
+    from automon.database import Database
+    from automon.places import find_database_url, load_found_config
+    from automon.store import Store
+
+    config = load_found_config(config_path, os.environ)
+    database = Database(find_database_url(database_url, config), SystemClock(), pooled=config.database.pooled, size=1)
+    database.open()
+    return Store(database, config.database.schema_)
+
+
+def quiet_logs() -> None:
+    from automon.logs import configure_logging
+
+    configure_logging(level="CRITICAL")
+
+
+@main.command()
+@config_option
+@database_option
+@click.option("--embedded", type=click.Path(path_type=Path, file_okay=False), help="Start an embedded PostgreSQL with its data in this folder, unless a database is named.")
+def run(config_path: Path | None, database_url: str | None, embedded: Path | None) -> None:
+    """Run the service in the foreground.
+
+    Example: DATABASE_URL=postgresql://user:password@host:5432/db automon run
+    """
+    from automon.cli.foreground import run_service
+
+    code = run_service(config_path=config_path, database_url=database_url, embedded=embedded)
+    # A worker thread that hangs in somebody's mail server must not keep the process: what counts is recorded.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@main.command()
+@config_option
+@database_option
+def migrate(config_path: Path | None, database_url: str | None) -> None:
+    """Bring the database to this version's schema.
+
+    Example: automon migrate --database-url postgresql://user:password@host:5432/db
+    """
+    from automon.database import describe_url
+    from automon.migrate import migrate as apply
+    from automon.places import find_database_url, load_found_config
+
+    config = load_found_config(config_path, os.environ)
+    url = find_database_url(database_url, config)
+    applied = apply(url, schema=config.database.schema_)
+    click.echo(f"{describe_url(url)}: " + (f"applied {len(applied)} files" if applied else "nothing to do, the schema is up to date"))
+
+
+@main.command("check-config")
+@config_option
+def check_config(config_path: Path | None) -> None:
+    """Check the config file and say everything that is wrong with it.
+
+    Example: automon check-config --config /etc/automon/monitoring_config.json
+    """
+    from automon.places import load_found_config
+
+    config = load_found_config(config_path, os.environ)
+    click.echo(f"{config.path} is right")
+    for line in config.describe_channels():
+        click.echo(f"  {line}")
+
+
+@main.command("send-test")
+@click.argument("channel", required=False)
+@config_option
+def send_test(channel: str | None, config_path: Path | None) -> None:
+    """Send a test message through one CHANNEL, or through all of them.
+
+    Example: automon send-test slack
+    """
+    from automon.places import load_found_config
+    from automon.cli.trial import send_test_messages
+
+    quiet_logs()
+    config = load_found_config(config_path, os.environ)
+    outcomes = send_test_messages(config, channel)
+    for outcome in outcomes:
+        click.echo(outcome.line)
+    sys.exit(0 if all(outcome.delivered for outcome in outcomes) else 1)
+
+
+@main.command()
+@config_option
+@database_option
+@json_option
+def status(config_path: Path | None, database_url: str | None, as_json: bool) -> None:
+    """Show what is wrong, and whether automon itself works.
+
+    Exit code: 0 all is well, 1 an alert is open, 2 a critical one is, 3 the checks do not run, 4 the database cannot be read.
+    """
+    from automon.clock import SystemClock
+    from automon.cli.screens import status_screen, status_verdict
+
+    quiet_logs()
+    store, now = open_store(config_path, database_url), SystemClock().now()
+    summary, alerts = store.dashboard_summary(now), store.active_alerts()
+    verdict = status_verdict(summary, alerts)
+    if as_json:
+        click.echo(json.dumps({"schema_version": 1, "verdict": verdict.name, "summary": summary, "alerts": alerts}, default=str))
+    else:
+        click.echo(status_screen(summary, alerts, verdict, now))
+    sys.exit(verdict.exit_code)
+
+
+@main.command()
+@config_option
+@database_option
+@json_option
+def alerts(config_path: Path | None, database_url: str | None, as_json: bool) -> None:
+    """List the open alerts, worst first.
+
+    Exit code: 0 none, 1 some, 2 critical ones, 4 the database cannot be read.
+    """
+    from automon.cli.screens import alert_lines, worst_code
+
+    quiet_logs()
+    found = open_store(config_path, database_url).active_alerts()
+    if as_json:
+        click.echo(json.dumps({"schema_version": 1, "alerts": found}, default=str))
+    elif found:
+        click.echo("\n".join(alert_lines(found)))
+    else:
+        click.echo("No open alerts.", err=True)
+    sys.exit(worst_code(found))
+
+
+@main.command()
+@click.argument("alert_id", metavar="ALERT", type=int)
+@config_option
+@database_option
+@json_option
+def explain(alert_id: int, config_path: Path | None, database_url: str | None, as_json: bool) -> None:
+    """Tell the story of an ALERT: why it fired, what was seen, who was told.
+
+    Example: automon explain 41
+    """
+    from automon.cli.screens import explain_screen
+
+    quiet_logs()
+    story = open_store(config_path, database_url).alert_story(alert_id)
+    if story is None:
+        raise AutomonError(f"there is no alert {alert_id}", hint="automon alerts lists those that are open.")
+    click.echo(json.dumps({"schema_version": 1, "alert": story}, default=str) if as_json else explain_screen(story))
+
+
+by_option = click.option("--by", default=getpass.getuser, show_default="your user name", help="Who acts; kept in the database.")
+
+
+@main.command()
+@click.argument("alert_id", metavar="ALERT", type=int)
+@click.option("--note", help="What you are doing about it; shown in the resolved message.")
+@by_option
+@config_option
+@database_option
+def ack(alert_id: int, note: str | None, by: str, config_path: Path | None, database_url: str | None) -> None:
+    """Take an ALERT in hand: reminders stop, an escalation is still told.
+
+    Example: automon ack 41 --note "relay restarted"
+    """
+    quiet_logs()
+    changed = open_store(config_path, database_url).acknowledge_alert(alert_id, by, note)
+    click.echo(f"acknowledged #{alert_id} as {by}; reminders stop" if changed else f"#{alert_id} was in hand or resolved before")
+
+
+@main.command()
+@click.argument("alert_id", metavar="ALERT", type=int)
+@click.option("--note", help="Why.")
+@by_option
+@config_option
+@database_option
+def resolve(alert_id: int, note: str | None, by: str, config_path: Path | None, database_url: str | None) -> None:
+    """Resolve an ALERT by hand. If its cause still stands, the next check opens another.
+
+    Example: automon resolve 41 --note "known, ticket 7"
+    """
+    quiet_logs()
+    changed = open_store(config_path, database_url).resolve_alert(alert_id, by, note)
+    click.echo(f"resolved #{alert_id} as {by}" if changed else f"#{alert_id} was resolved before")
+
+
+@main.command()
+@click.argument("source")
+@click.argument("duration", type=Duration())
+@click.option("--reason", default="", help="Why; kept in the database.")
+@click.option("--type", "alert_type", default="*", help="Only this alert type.")
+@by_option
+@config_option
+@database_option
+def silence(source: str, duration: timedelta, reason: str, alert_type: str, by: str, config_path: Path | None, database_url: str | None) -> None:
+    """Send no messages about SOURCE ('*' for everything) for DURATION: 30m, 2h, 7d.
+
+    Example: automon silence invoice-sync 2h --reason "deploying"
+    """
+    quiet_logs()
+    number = open_store(config_path, database_url).silence_alerts(source, duration, reason, by, alert_type)
+    click.echo(f"silenced {source} for {duration} as {by}; alerts are kept and told afterwards if they still stand")
+    click.echo(f"undo: psql -c 'SELECT end_silence({number})'")

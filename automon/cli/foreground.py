@@ -1,0 +1,96 @@
+"""The service in the foreground: with an embedded PostgreSQL if wanted, and a few lines that say where everything is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from automon import __version__
+from automon.config import Config, load_config
+from automon.database import describe_url
+from automon.errors import AutomonError
+from automon.logs import configure_logging, log_uncaught_exceptions, wants_json
+from automon.places import configured_database_url, find_config
+
+if TYPE_CHECKING:
+    from automon.embedded import EmbeddedPostgres
+    from scheduler.service import Service
+
+log = structlog.get_logger("automon.service")
+
+
+def run_service(*, config_path: Path | None, database_url: str | None, embedded: Path | None) -> int:
+    """Run until a signal ends it; answer the exit code. Raises AutomonError when it cannot start."""
+    configure_logging()
+    log_uncaught_exceptions()
+    path = find_config(config_path, os.environ)
+    load = partial(load_config, path, os.environ)
+    config = load()
+    url = configured_database_url(database_url, config)
+    with ExitStack() as stack:
+        server = None
+        if url is None:
+            server = stack.enter_context(_embedded_server(embedded))
+            url = server.url
+        return _serve(config, url, load, server)
+
+
+def _embedded_server(folder: Path | None) -> EmbeddedPostgres:
+    from automon.embedded import EmbeddedPostgres
+
+    if folder is None:
+        raise AutomonError(
+            "no database: DATABASE_URL is not set",
+            hint="Set it to postgresql://user:password@host:5432/database, or let automon bring its own: automon run --embedded .automon",
+        )
+    return EmbeddedPostgres(folder)
+
+
+def _serve(config: Config, url: str, load: Callable[[], Config], server: EmbeddedPostgres | None) -> int:
+    from scheduler.service import Service
+
+    service = Service(
+        config,
+        url,
+        load_config=load,
+        on_ready=lambda ready: announce(ready, url, server),
+        supervise=server.ensure_running if server else lambda: None,
+    )
+    return service.run()
+
+
+def announce(service: Service, url: str, server: EmbeddedPostgres | None) -> None:
+    """Say on stdout where the database is, which config is in force, who is told, and when the next checks run."""
+    if wants_json(os.environ, sys.stderr):
+        return
+    print("\n".join(banner(service, url, server)), flush=True)
+
+
+def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[str]:
+    config = service.config
+    minutes = config.schedule.alert_checks.total_seconds() / 60
+    where = [f"{server.url}", f"(embedded; data in {server.directory}, password in {server.password_file})"] if server else [describe_url(url)]
+    channels = [*config.describe_channels(), *(["terminal: on, messages appear here"] if not config.active_channels else [])]
+    check = service.next_check_at
+    return [
+        "",
+        f"automon {__version__} is running",
+        *_labelled("database", where),
+        *_labelled("config", [str(config.path)]),
+        *_labelled("channels", channels),
+        *_labelled("checks", [f"next at {check.astimezone():%H:%M:%S %Z}, then every {minutes:g} min" if check else "not scheduled"]),
+        *_labelled("look", ["automon status" if Path(sys.prefix).name != ".venv" else ".venv/bin/automon status"]),
+        *_labelled("stop", ["Ctrl-C"]),
+        "",
+    ]
+
+
+def _labelled(label: str, lines: list[str]) -> list[str]:
+    return [f"  {label if not number else '':<10}{line}" for number, line in enumerate(lines)]

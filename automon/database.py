@@ -1,0 +1,131 @@
+"""The way to PostgreSQL: one small pool that starts without a database, notices outages and tells each of them once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
+
+from automon.clock import Clock
+from automon.errors import AutomonError, DatabaseUnavailableError
+
+POOLER_PORTS = frozenset({"6432", "6543"})
+# Keepalives alone do not end a query whose packets vanish: the unacknowledged data waits for the retransmission timer.
+TRANSPORT = {
+    "connect_timeout": "5",
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+STATEMENT_TIMEOUT = "60s"
+
+log = structlog.get_logger("automon.database")
+
+
+def parse_url(url: str) -> dict[str, str]:
+    """Split a libpq URL into its parts. Raises AutomonError that does not repeat the URL: a password may be in it."""
+    try:
+        return {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.ProgrammingError:
+        raise AutomonError(
+            "the database URL is not one that PostgreSQL understands",
+            hint="Use postgresql://user:password@host:5432/database; write special characters of the password as %XX.",
+        ) from None
+
+
+def is_pooled(parts: dict[str, str]) -> bool:
+    """Guess whether a transaction pooler answers there, from the port and the host's name."""
+    return parts.get("port") in POOLER_PORTS or "pooler" in parts.get("host", "")
+
+
+def describe_url(url: str) -> str:
+    """Write a database URL for people: host, port and database, never the password."""
+    parts = parse_url(url)
+    host, port = parts.get("host", "local socket"), parts.get("port", "5432")
+    where = f"{host}:{port}" if not host.startswith("/") else f"socket {host}"
+    return f"{parts.get('dbname', 'postgres')} at {where} as {parts.get('user', 'the current user')}"
+
+
+class Database:
+    """A pool of at most `size` connections. Opening it needs no database; using it without one raises.
+
+    Behind a transaction pooler (`pooled`, guessed when None) it prepares no statements and sets no session state.
+    """
+
+    def __init__(self, url: str, clock: Clock, *, pooled: bool | None = None, size: int = 6) -> None:
+        parts = parse_url(url)
+        self.pooled = is_pooled(parts) if pooled is None else pooled
+        settings = TRANSPORT | parts | {"application_name": parts.get("application_name", "automon")}
+        if not self.pooled:
+            settings["options"] = f"{parts.get('options', '')} -c statement_timeout={STATEMENT_TIMEOUT}".strip()
+        self.conninfo = make_conninfo(**settings)
+        self.description = describe_url(url)
+        self._clock = clock
+        self._lost_at: float | None = None
+        self._lock = threading.Lock()
+        self._pool = ConnectionPool(
+            self.conninfo,
+            kwargs={"autocommit": True, "prepare_threshold": None if self.pooled else 5},
+            min_size=1,
+            max_size=size,
+            open=False,
+            check=ConnectionPool.check_connection,
+            timeout=5,
+            max_lifetime=1800,
+            max_idle=120,
+            reconnect_timeout=5,
+            num_workers=1,
+            name="automon",
+        )
+
+    def open(self) -> None:
+        self._pool.open()
+
+    def close(self) -> None:
+        self._pool.close(timeout=2)
+
+    @property
+    def available(self) -> bool:
+        """Whether the last use found the database; True before the first."""
+        return self._lost_at is None
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection]:
+        """Lend a connection in autocommit mode. Raises DatabaseUnavailableError when there is none to be had."""
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, TooManyRequests, psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self._note_loss(error)
+            raise DatabaseUnavailableError(
+                f"the database does not answer ({self.description}): {first_line(error)}",
+                hint="automon goes on by itself when it is back.",
+            ) from error
+        self._note_return()
+
+    def _note_loss(self, error: Exception) -> None:
+        with self._lock:
+            first, self._lost_at = self._lost_at is None, self._lost_at or self._clock.monotonic()
+        if first:
+            log.error("database_unavailable", database=self.description, reason=first_line(error))
+            # What the pool still holds is dead too; to check each of them in turn would take seconds.
+            self._pool.drain()
+
+    def _note_return(self) -> None:
+        if self._lost_at is None:
+            return
+        with self._lock:
+            lost_at, self._lost_at = self._lost_at, None
+        if lost_at is not None:
+            log.info("database_available", database=self.description, away_seconds=round(self._clock.monotonic() - lost_at, 1))
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,45 @@
+"""Where the config file and the database are, when nobody says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from automon.config import Config, load_config
+from automon.errors import AutomonError
+
+CONFIG_NAME = "monitoring_config.json"
+SYSTEM_CONFIG = Path("/etc/automon") / CONFIG_NAME
+EMBEDDED_FOLDER = Path(".automon")
+
+
+def find_config(chosen: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return the file chosen, else $AUTOMON_CONFIG, else the one in the working folder, else the one in /etc/automon."""
+    if chosen is not None:
+        return chosen
+    if environ.get("AUTOMON_CONFIG"):
+        return Path(environ["AUTOMON_CONFIG"])
+    local = Path(CONFIG_NAME)
+    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() and not local.exists() else local
+
+
+def load_found_config(chosen: Path | None, environ: Mapping[str, str]) -> Config:
+    return load_config(find_config(chosen, environ), environ)
+
+
+def configured_database_url(chosen: str | None, config: Config) -> str | None:
+    """Return the URL chosen on the command line, else the config's; None when neither names one."""
+    return chosen or (config.database.url.reveal() if config.database.url else None)
+
+
+def find_database_url(chosen: str | None, config: Config, folder: Path = EMBEDDED_FOLDER) -> str:
+    """Return the URL of the database to look at: the one named, else that of the embedded one that runs here."""
+    from automon.embedded import find_running
+
+    url = configured_database_url(chosen, config) or find_running(folder)
+    if url is None:
+        raise AutomonError(
+            "no database: none is named, and no embedded one runs here",
+            hint="Set DATABASE_URL=postgresql://user:password@host:5432/database, or start one with `make run`.",
+        )
+    return url

@@ -1,0 +1,95 @@
+"""What a config means to the parts: a document for the database, and a desk for each channel."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from automon.config import (
+    AppriseChannel as AppriseSettings,
+)
+from automon.config import (
+    ChannelConfig,
+    Config,
+)
+from automon.config import (
+    EmailChannel as EmailSettings,
+)
+from automon.config import (
+    SlackChannel as SlackSettings,
+)
+from automon.config import (
+    TerminalChannel as TerminalSettings,
+)
+from jobs.delivery import Desk
+from notifiers.apprise_channel import AppriseChannel
+from notifiers.channel import Channel
+from notifiers.email import EmailChannel
+from notifiers.message import MessageContext
+from notifiers.slack import SlackChannel
+from notifiers.smtp import Security, Server
+from notifiers.terminal import TerminalChannel
+
+FALLBACK = TerminalSettings(name="terminal", type="terminal")
+
+
+def channels_in_use(config: Config) -> tuple[ChannelConfig, ...]:
+    """Return the active channels; the terminal alone when there is none, so that no alert goes unseen."""
+    return config.active_channels or (FALLBACK,)
+
+
+def make_channel(settings: ChannelConfig) -> Channel:
+    """Build the channel that the config describes. Raises AutomonError for an address that apprise does not take."""
+    match settings:
+        case SlackSettings():
+            return SlackChannel(settings.name, settings.webhook_url.reveal())
+        case EmailSettings():
+            return EmailChannel(settings.name, server=_mail_server(settings), sender=settings.from_address, to=settings.to)
+        case AppriseSettings():
+            return AppriseChannel(settings.name, settings.url.reveal())
+        case TerminalSettings():
+            return TerminalChannel(settings.name)
+        case _:
+            raise TypeError(f"channel {settings.name} is not active")
+
+
+def _mail_server(settings: EmailSettings) -> Server:
+    return Server(
+        host=settings.host,
+        port=settings.port,
+        security=Security(settings.security),
+        username=settings.username or "",
+        password=settings.password.reveal() if settings.password else "",
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+    )
+
+
+def make_desk(config: Config, settings: ChannelConfig, channel: Channel, instance: str) -> Desk:
+    remind_after = timedelta(minutes=config.settings.alerts.remind_after_minutes)
+    context = MessageContext(
+        instance=instance, timezone=settings.timezone or config.schedule.timezone, remind_after=remind_after or None
+    )
+    return Desk(channel=channel, message_context=context, guidance_for=config.guidance_for)
+
+
+def make_desks(config: Config, instance: str) -> list[Desk]:
+    return [make_desk(config, settings, make_channel(settings), instance) for settings in channels_in_use(config)]
+
+
+def database_document(config: Config, desks: list[Desk]) -> dict[str, Any]:
+    """Return the config as `sync_configuration` takes it: thresholds, settings and channels, no address and no secret."""
+    rules = {settings.name: settings for settings in channels_in_use(config)}
+    return {
+        "thresholds": [asdict(row) for row in config.threshold_rows()],
+        "settings": config.settings_rows(),
+        "channels": [
+            {
+                "name": desk.channel.name,
+                "recipients": list(desk.channel.recipients),
+                "min_severity": rules[desk.channel.name].min_severity,
+                "notify_on": sorted(rules[desk.channel.name].notify_on),
+            }
+            for desk in desks
+        ],
+    }

@@ -1,0 +1,50 @@
+"""Hears that deliveries were written, by whichever session judged: this service, another one, cron, a person in psql."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import psycopg
+import structlog
+
+PAUSE_BEFORE_RECONNECTING = timedelta(seconds=2)
+LOOK_AT_STOP_EVERY = 1.0
+
+log = structlog.get_logger("automon.listener")
+
+
+class Listener:
+    """Calls `on_notice` from a thread of its own. A notice is a hint: whoever is called looks into the tables."""
+
+    def __init__(self, conninfo: str, stop: threading.Event, on_notice: Callable[[], None]) -> None:
+        self._conninfo = conninfo
+        self._stop = stop
+        self._on_notice = on_notice
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._listen()
+            except psycopg.OperationalError:
+                # The pool tells of the outage; one voice is enough.
+                self._stop.wait(PAUSE_BEFORE_RECONNECTING.total_seconds())
+            except Exception:
+                log.exception("listener_failed")
+                self._stop.wait(PAUSE_BEFORE_RECONNECTING.total_seconds())
+
+    def _listen(self) -> None:
+        with psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
+            connection.execute("LISTEN automon_deliveries")
+            self._on_notice()
+            while not self._stop.is_set():
+                for _ in connection.notifies(timeout=LOOK_AT_STOP_EVERY, stop_after=1):
+                    self._on_notice()

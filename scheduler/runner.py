@@ -1,0 +1,47 @@
+"""Runs a job: bound to a log context, recorded in the database, and never felt by the scheduler when it fails."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import structlog
+
+from automon.errors import DatabaseUnavailableError
+from jobs.job import Context, Job, Result
+
+log = structlog.get_logger("automon.jobs")
+
+
+class JobRunner:
+    """Runs are recorded as started before they begin, so that one that was killed can be seen."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def run(self, job: Job) -> None:
+        with structlog.contextvars.bound_contextvars(job=job.name, run=uuid4().hex[:8]):
+            run_id = self._begin(job)
+            try:
+                result = job.run_once(self._context)
+            except DatabaseUnavailableError:
+                log.debug("job_skipped_without_database")
+            except Exception as error:
+                log.exception("job_failed")
+                self._finish(run_id, "failed", Result(), f"{type(error).__name__}: {error}")
+            else:
+                log.debug("job_succeeded", **result.counts)
+                self._finish(run_id, "succeeded", result, None)
+
+    def _begin(self, job: Job) -> int | None:
+        try:
+            return self._context.store.begin_job_run(job.name, self._context.instance, self._context.clock.now())
+        except DatabaseUnavailableError:
+            return None
+
+    def _finish(self, run_id: int | None, outcome: str, result: Result, error: str | None) -> None:
+        if run_id is None:
+            return
+        try:
+            self._context.store.finish_job_run(run_id, outcome, result.counts, error, self._context.clock.now())
+        except DatabaseUnavailableError:
+            log.debug("job_run_not_recorded", outcome=outcome)

@@ -1,0 +1,256 @@
+"""The long-running service: what runs when, how it starts and how it ends. The composition root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from automon.clock import Clock, SystemClock
+from automon.config import Config
+from automon.database import Database
+from automon.errors import AutomonError, ConfigError, DatabaseUnavailableError
+from automon.migrate import migrate
+from automon.store import Store
+from jobs.alert_checks import AlertChecks
+from jobs.cleanup import Cleanup
+from jobs.delivery import Desk
+from jobs.host_reader import HostReader
+from jobs.host_sampling import HostSampling
+from jobs.job import Context, Job
+from scheduler import systemd
+from scheduler.configuration import database_document, make_desks
+from scheduler.listener import Listener
+from scheduler.runner import JobRunner
+from scheduler.safe_scheduler import SafeScheduler
+from scheduler.senders import Senders
+
+TICK = 1.0
+PAUSE_BEFORE_TRYING_AGAIN = 1.0
+TIME_TO_END = 17.0  # of the 20 seconds that a stop may take
+SCHEDULER_IS_ALIVE = 10.0
+DAY = timedelta(days=1)
+
+log = structlog.get_logger("automon.service")
+
+
+def every(pause: timedelta) -> IntervalTrigger:
+    return IntervalTrigger(seconds=int(pause.total_seconds()), timezone=UTC)
+
+
+class Service:
+    """Runs until SIGTERM or SIGINT; SIGHUP reloads the config. `run` answers the exit code.
+
+    `on_ready` is called, from another thread, when the database is prepared and checks and senders run.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        database_url: str,
+        *,
+        load_config: Callable[[], Config],
+        on_ready: Callable[[Service], None] = lambda _: None,
+        supervise: Callable[[], None] = lambda: None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config
+        self._load_config = load_config
+        self._on_ready = on_ready
+        self._supervise = supervise
+        self._clock = clock or SystemClock()
+        self._exit_code = 0
+        self._stop = threading.Event()
+        self._reload_wanted = threading.Event()
+        self._woken = threading.Event()
+        self._ready = threading.Event()
+        self._config_changed = threading.Event()
+        self._config_changed.set()
+        self._waiting = False
+        self._verdict = "checks run"
+        self._said = ""
+        self._host = socket.gethostname()
+        self.instance = f"{self._host}:{os.getpid()}"
+        self._desks = make_desks(config, self._host)
+        self.database = Database(database_url, self._clock, pooled=config.database.pooled)
+        store = Store(self.database, config.database.schema_)
+        self._context = Context(store=store, clock=self._clock, instance=self.instance, stop=self._stop)
+        self._runner = JobRunner(self._context)
+        self._senders = Senders(self._context)
+        self._listener = Listener(self.database.conninfo, self._stop, self._senders.wake)
+        self._host_sampling = HostSampling(self._host, HostReader())
+        self._alert_checks = AlertChecks(on_change=self._senders.wake)
+        self._scheduler = SafeScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(2), "collect": ThreadPoolExecutor(1)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+
+    @property
+    def next_check_at(self) -> datetime | None:
+        job = self._scheduler.get_job(AlertChecks.name)
+        return job.next_run_time if job else None
+
+    @property
+    def desks(self) -> list[Desk]:
+        return self._desks
+
+    def run(self) -> int:
+        with self._signals():
+            self._start()
+            while not self._stop.is_set():
+                self._woken.wait(TICK)
+                self._woken.clear()
+                self._tick()
+            self._end()
+        return self._exit_code
+
+    def fail(self, error: Exception) -> None:
+        """End the service with exit code 1 because of something that waiting does not mend."""
+        log.error("service_failed", error=str(error))
+        self._exit_code = 1
+        self.stop()
+
+    def stop(self) -> None:
+        """End the service soon, as SIGTERM does; may be called from any thread."""
+        self._stop.set()
+        self._config_changed.set()
+        self._woken.set()
+
+    # Start ------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self.database.open()
+        self._schedule_host_sampling()
+        self._scheduler.start()
+        self._say("waiting for the database")
+        systemd.notify("READY=1")
+        threading.Thread(target=self._keep_config_in_force, name="config", daemon=True).start()
+
+    def _schedule(self, job: Job, trigger: IntervalTrigger | CronTrigger, *, executor: str = "default", at_once: bool = True) -> None:
+        first = {"next_run_time": self._clock.now()} if at_once else {}
+        self._scheduler.add_job(self._runner.run, trigger, args=[job], id=job.name, executor=executor, replace_existing=True, **first)
+
+    def _schedule_host_sampling(self) -> None:
+        self._schedule(self._host_sampling, every(self.config.schedule.host_sampling), executor="collect")
+
+    def _keep_config_in_force(self) -> None:
+        """Put the config in force at the start and after each change, however long the database takes to come."""
+        try:
+            while self._config_changed.wait() and not self._stop.is_set():
+                self._config_changed.clear()
+                self._put_in_force()
+        except Exception as error:
+            log.debug("config_not_in_force", exc_info=True)
+            self.fail(error)
+
+    def _put_in_force(self) -> None:
+        self._senders.stop(TIME_TO_END)
+        while not self._stop.is_set():
+            config, desks = self.config, self._desks
+            try:
+                applied = migrate(self.database.conninfo, schema=config.database.schema_)
+                self._context.store.sync_configuration(database_document(config, desks))
+                self._start_what_needs_the_database(desks)
+            except DatabaseUnavailableError as error:
+                self._tell_of_waiting(error)
+                self._stop.wait(PAUSE_BEFORE_TRYING_AGAIN)
+            else:
+                return self._tell_of_readiness(applied)
+
+    def _start_what_needs_the_database(self, desks: list[Desk]) -> None:
+        schedule = self.config.schedule
+        self._schedule_host_sampling()
+        self._schedule(self._alert_checks, every(schedule.alert_checks))
+        # A clean-up that fell into a time without the service is made up for now.
+        last = self._context.store.last_success_of(Cleanup.name)
+        overdue = last is not None and self._clock.now() - last > DAY
+        at = schedule.cleanup_at
+        self._schedule(Cleanup(), CronTrigger(hour=at.hour, minute=at.minute, timezone=schedule.timezone), at_once=overdue)
+        self._senders.start(desks)
+
+    def _tell_of_waiting(self, error: DatabaseUnavailableError) -> None:
+        if not self._waiting:
+            self._waiting = True
+            log.warning("waiting_for_database", reason=error.message)
+
+    def _tell_of_readiness(self, applied: list[str]) -> None:
+        self._waiting = False
+        log.info("service_ready", database=self.database.description, config=str(self.config.path), migrated=applied, channels=[desk.channel.name for desk in self._desks])
+        if not self._ready.is_set():
+            self._ready.set()
+            if not self.database.pooled:
+                self._listener.start()
+            self._on_ready(self)
+
+    # While it runs ----------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self._supervise()
+        if self._reload_wanted.is_set():
+            self._reload_wanted.clear()
+            self._reload()
+        if self._clock.monotonic() - self._scheduler.beat < SCHEDULER_IS_ALIVE:
+            systemd.notify("WATCHDOG=1")
+        waiting = not self._ready.is_set() or not self.database.available
+        self._say("waiting for the database" if waiting else self._verdict)
+
+    def _say(self, status: str) -> None:
+        if status != self._said:
+            self._said = status
+            systemd.status(status)
+
+    def _reload(self) -> None:
+        systemd.reloading()
+        try:
+            config = self._load_config()
+            desks = make_desks(config, self._host)
+        except AutomonError as error:
+            for problem in error.problems if isinstance(error, ConfigError) else [error.message]:
+                log.error("config_rejected", problem=str(problem))
+            self._verdict = "config rejected, the one before stays in force"
+        else:
+            log.info("config_accepted", changes=self.config.diff(config))
+            self.config, self._desks = config, desks
+            self._verdict = "checks run"
+            self._config_changed.set()
+        systemd.notify("READY=1")
+
+    # End --------------------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        systemd.stopping()
+        log.info("service_stopping")
+        self._scheduler.pause()
+        if not self._senders.stop(TIME_TO_END):
+            log.warning("sender_still_busy", consequence="its message is repeated after the next start, and says so")
+        self._scheduler.shutdown(wait=False)
+        self.database.close()
+        log.info("service_stopped")
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            self.stop()
+
+        def reload(_signal: int, _frame: FrameType | None) -> None:
+            self._reload_wanted.set()
+            self._woken.set()
+
+        wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,42 @@
+"""The few words that systemd wants to hear (sd_notify(3)); silence when nobody listens."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+
+def notify(message: str) -> None:
+    """Send a state such as "READY=1" to the service manager, if there is one."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.connect("\0" + address[1:] if address.startswith("@") else address)
+        channel.sendall(message.encode())
+
+
+def ready(status: str) -> None:
+    notify(f"READY=1\nSTATUS={status}")
+
+
+def status(text: str) -> None:
+    notify(f"STATUS={text}")
+
+
+def reloading() -> None:
+    # MONOTONIC_USEC is asked for by Type=notify-reload, and passed over by a systemd that does not know it.
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def stopping() -> None:
+    notify("STOPPING=1\nSTATUS=stopping")
+
+
+def watchdog_interval() -> float | None:
+    """Return how often the watchdog wants a sign of life, in seconds: a third of its patience. None without one."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    if not microseconds.isdigit() or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    return int(microseconds) / 1e6 / 3
