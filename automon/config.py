@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from pydantic import BaseModel
+
 from automon import jsonc
 from automon.channel_settings import (
     AppriseChannel,
@@ -42,6 +44,8 @@ __all__ = [
 ]
 
 EVERY_SOURCE = "*"
+
+_ABSENT = Unavailable("not there")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +112,20 @@ class Config:
             rows.append(ThresholdRow(alert_type=alert_type, source=EVERY_SOURCE, **defaults.values()))
             for source, levels in getattr(self.settings.overrides, key).items():
                 rows.append(ThresholdRow(alert_type=alert_type, source=source, **levels.over(defaults)))
-        return rows
+        return [*rows, self._component_health_row()]
+
+    def _component_health_row(self) -> ThresholdRow:
+        """Return the severities of reported states as thresholds, as the database has it: 1 degraded, 2 unhealthy."""
+        states = self.settings.component_health
+        levels: dict[str, float | None] = dict.fromkeys(Severity, None)
+        if states.unhealthy:
+            levels[states.unhealthy] = 2
+        if states.degraded:
+            levels[states.degraded] = 1
+        return ThresholdRow(alert_type="component_health", source=EVERY_SOURCE, **levels)
 
     def settings_rows(self) -> dict[str, float]:
-        """Return the numbers that the database works with; a severity is its rank, 0 for no alert."""
+        """Return the numbers that the database works with."""
         settings = self.settings
         retention = settings.retention
         return {
@@ -129,8 +143,6 @@ class Config:
             "retention.health_days": retention.health_days,
             "retention.resolved_alerts_days": retention.resolved_alerts_days,
             "retention.job_runs_days": retention.job_runs_days,
-            "component_health.degraded": _rank(settings.component_health.degraded),
-            "component_health.unhealthy": _rank(settings.component_health.unhealthy),
             "schedule.alert_checks_seconds": settings.schedule.alert_checks_seconds,
         }
 
@@ -147,11 +159,19 @@ class Config:
 
     def diff(self, other: Config) -> list[str]:
         """Say which keys `other` changes, as `alert_thresholds.error_rates.low: 25 -> 20`; never shows a secret."""
-        old, new = dict(_leaves(self._plain())), dict(_leaves(other._plain()))
-        return [_change(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+        old, new = self._values(other), other._values(self)
+        keys = [key for key in old | new if old.get(key, _ABSENT) != new.get(key, _ABSENT)]
+        return [_change(key, old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in keys]
 
-    def _plain(self) -> dict[str, Any]:
-        return self.settings.model_dump(by_alias=True, exclude={"schema_reference"})
+    def _values(self, other: Config) -> dict[str, Any]:
+        """Return what is in force, by key; a channel that `other` does not have is shown by its type alone."""
+        values = dict(_leaves(self.settings))
+        for name in self.settings.channels.keys() - other.settings.channels.keys():
+            path = ("channels", name)
+            for key, _ in list(_leaves(self.settings.channels[name], path)):
+                del values[key]
+            values[spell(path)] = self.settings.channels[name].type
+        return values
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
@@ -194,20 +214,26 @@ def _parse(text: str, file: str) -> jsonc.Document:
         raise ConfigError([problem]) from None
 
 
-def _rank(severity: Severity | None) -> int:
-    return severity.rank if severity else 0
-
-
 def _first(*texts: str | None) -> str:
     return next((text for text in texts if text is not None), "")
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
+    """Walk through sections and by-name objects down to the single values."""
+    if isinstance(value, BaseModel):
+        # A level that an override does not name is inherited, not null.
+        names = value.model_fields_set if path[:1] == ("overrides",) else type(value).model_fields
+        fields = {
+            field.alias or name: getattr(value, name)
+            for name, field in type(value).model_fields.items()
+            if name in names
+        }
+        yield from _leaves(fields, path)
+    elif isinstance(value, dict):
+        for key, below in value.items():
+            yield from _leaves(below, (*path, key))
+    elif path != ("$schema",):
         yield spell(path), value
-        return
-    for key, below in value.items():
-        yield from _leaves(below, (*path, key))
 
 
 def _change(key: str, old: Any, new: Any) -> str:
@@ -221,7 +247,7 @@ def _show(value: Any) -> str:
         case None:
             return "null"
         case Unavailable(reason=reason):
-            return f"({reason})"
+            return reason
         case float():
             return plain(value)
         case frozenset() | tuple():

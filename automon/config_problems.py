@@ -104,14 +104,17 @@ def _mistakes(error: ValidationError, raw: Any) -> list[Mistake]:
     """Say in automon's words what pydantic found."""
     mistakes = [_mistake(detail, raw) for detail in error.errors(include_input=False, include_url=False)]
     misspelt = {(*mistake.keys[:-1], guess) for mistake in mistakes if (guess := _guess(mistake))}
-    # Who writes "webhok_url" is told so, and not a second time that "webhook_url" is missing.
-    return [mistake for mistake in mistakes if mistake.message != _TEXTS["missing"][0] or mistake.keys not in misspelt]
+    lists = {mistake.keys[:-1] for mistake in mistakes if mistake.keys and isinstance(mistake.keys[-1], int)}
+    # Who writes "webhok_url" is told so, and not a second time that "webhook_url" is missing; and a list whose entries
+    # are all wrong looks empty to pydantic.
+    echoes = {(_TEXTS["missing"][0], keys) for keys in misspelt} | {(_TEXTS["too_short"][0], keys) for keys in lists}
+    return [mistake for mistake in mistakes if (mistake.message, mistake.keys) not in echoes]
 
 
 def problem_of(mistake: Mistake, document: jsonc.Document, file: str) -> Problem:
-    """Place a mistake: at its value, for an unknown key at the key, for a missing one at what should hold it."""
+    """Place a mistake: at its value, for a wrong key at the key, for a missing one at what should hold it."""
     path = mistake.keys
-    offset = document.key_offsets.get(path) if "unknown key" in mistake.message else document.value_offsets.get(path)
+    offset = (document.key_offsets if mistake.in_key else document.value_offsets).get(path)
     while offset is None and path:
         path = path[:-1]
         offset = document.key_offsets.get(path, document.value_offsets.get(path))
@@ -141,7 +144,8 @@ def _mistake(detail: Any, raw: Any) -> Mistake:
     context = detail.get("ctx", {})
     match detail["type"]:
         case "automon":
-            return Mistake(keys=keys, message=context["message"], allowed=context["allowed"])
+            in_key = detail["loc"][-1:] == ("[key]",)
+            return Mistake(keys=keys, message=context["message"], allowed=context["allowed"], in_key=in_key)
         case "extra_forbidden":
             return _unknown_key(keys, raw)
         case "enum" | "literal_error":
@@ -164,9 +168,8 @@ def _keys(location: Keys) -> Keys:
 
 def _unknown_key(keys: Keys, raw: Any) -> Mistake:
     known = _known_keys(keys[:-1], raw)
-    return Mistake(
-        keys=keys, message=f"unknown key{near(str(keys[-1]), known)}", allowed=f"known here: {', '.join(known)}"
-    )
+    message = f"unknown key{near(str(keys[-1]), known)}"
+    return Mistake(keys=keys, message=message, allowed=f"known here: {', '.join(known)}", in_key=True)
 
 
 def _unknown_word(keys: Keys, raw: Any, known: Iterable[str]) -> Mistake:

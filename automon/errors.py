@@ -47,6 +47,10 @@ class DatabaseUnavailableError(AutomonError):
     """The database did not answer; the same call may work later."""
 
 
+class SchemaMissingError(DatabaseUnavailableError):
+    """The database answers, but automon's functions are not there, or not yet."""
+
+
 class MigrationError(AutomonError):
     """The schema could not be brought to this version; nothing was changed."""
 

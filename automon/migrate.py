@@ -71,8 +71,10 @@ def apply_missing(connection: psycopg.Connection, schema: str) -> list[str]:
     applied = []
     with connection.transaction():
         connection.execute("SET LOCAL client_min_messages = warning")
+        # Before the schema is made: of several runs at once, one makes it.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('automon migration', 0))")
         if connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", [schema]).fetchone() == (True,):
-            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
         connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(name))
         execute_script(connection, marked_part("ledger"))
         connection.execute("SELECT refuse_newer_schema(%s)", [released[-1][0]])

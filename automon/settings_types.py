@@ -46,11 +46,15 @@ class Section(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistake:
-    """Something wrong below a section: the keys that lead to it, what is wrong, what would be right."""
+    """Something wrong below a section: the keys that lead to it, what is wrong, what would be right.
+
+    `in_key`: the last key itself is wrong, not the value behind it.
+    """
 
     keys: Keys
     message: str
     allowed: str = ""
+    in_key: bool = False
 
 
 def raise_mistakes(mistakes: Iterable[Mistake]) -> None:

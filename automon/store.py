@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from automon.database import Database
+from automon.errors import SchemaMissingError
 from automon.models import HostSample, Notification, OpenAlert, Severity, TransitionKind
 
 Row = tuple[Any, ...]
@@ -85,7 +87,15 @@ class Store:
             sql.Identifier(self._schema, function), sql.SQL(", ").join([sql.Placeholder()] * len(arguments))
         )
         with self.database.connection() as connection:
-            return connection.execute(query, arguments).fetchall()
+            try:
+                return connection.execute(query, arguments).fetchall()
+            except psycopg.errors.UndefinedFunction as error:
+                # With a context the error comes from inside one of the functions, and is a bug.
+                if error.diag.context is not None:
+                    raise
+                raise SchemaMissingError(
+                    f"the schema {self._schema} of {self.database.description} has no function {function}", hint="Run `automon migrate`."
+                ) from None
 
     def _value(self, function: str, *arguments: object) -> Any:
         [(value,)] = self._rows(function, *arguments)

@@ -206,7 +206,7 @@ def all_quiet(stage: Stage) -> None:
 
 
 def nothing_more(stage: Stage) -> None:
-    """What this act tells of has been recorded already."""
+    """Record nothing: this act only gives time to look."""
 
 
 def backlog(stage: Stage, *, pending: int) -> None:

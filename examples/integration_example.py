@@ -25,7 +25,7 @@ DOCUMENTS = {
 
 
 def process(monitor: MonitoringClient, name: str, text: str) -> str:
-    """The application's work. `with monitor.task` records its start, its end, its steps, and what it raises."""
+    """Do the application's work; `with monitor.task` records its start, its end, its steps, and what it raises."""
     with monitor.task("document_processing", input_size=len(text), component="processor") as task:
         with task.step("parse"):
             words = text.split()
@@ -53,7 +53,7 @@ def process_all(monitor: MonitoringClient, documents: dict[str, str]) -> list[st
 
 
 def index(monitor: MonitoringClient) -> None:
-    """The same without `with`: for work that starts in one place and ends in another."""
+    """Report without `with`: for work that starts in one place and ends in another."""
     task_id = monitor.start_task("index_update", input_size=len(DOCUMENTS), worker_id="indexer-1")
     try:
         time.sleep(0.05)  # here the work would be

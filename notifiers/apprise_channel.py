@@ -10,6 +10,7 @@ from notifiers.http_failure import http_error
 from notifiers.message import Message
 from notifiers.plain import headline, plain_body
 
+PACE = timedelta(seconds=1)  # most services take one message a second
 TIMEOUT = timedelta(seconds=30)
 
 
@@ -18,6 +19,7 @@ class AppriseChannel:
 
     def __init__(self, name: str, url: str, *, timeout: timedelta = TIMEOUT) -> None:
         self.name = name
+        self.pace = PACE
         self.recipients = (scheme(url),)
         self._url = url
         self._timeout = timeout

@@ -84,5 +84,9 @@ class Channel(Protocol):
     @property
     def recipients(self) -> tuple[str, ...]: ...
 
+    @property
+    def pace(self) -> timedelta:
+        """Say how long the sender leaves between two messages; `send` itself never waits."""
+
     def send(self, message: Message, recipient: str) -> Receipt:
         """Deliver a message to one recipient; raises DeliveryError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import timedelta
 from email.utils import getaddresses, parseaddr
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from notifiers.text import Code, Link, Moment, clean, render
 if TYPE_CHECKING:
     from notifiers.mail_service import MailService
 
+PACE = timedelta(0)
 SUBJECT_LIMIT = 160
 # Several steps of one session may each take the server's whole time limit; this ends what drips on for ever.
 SESSION_LIMIT = 4
@@ -55,6 +57,7 @@ class EmailChannel:
 
     def __init__(self, name: str, *, server: Server, sender: str, to: tuple[str, ...]) -> None:
         self.name = name
+        self.pace = PACE
         self.recipients = tuple(_address(name, recipient) for recipient in to)
         self._sender = (parseaddr(sender)[0], _address(name, sender))
         self._server = server
@@ -128,8 +131,13 @@ def html_page(message: Message) -> str:
 
 def _address(channel: str, text: str) -> str:
     addresses = [address for _, address in getaddresses([text])]
-    if len(addresses) != 1 or not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", addresses[0]):
+    if len(addresses) != 1 or not _is_address(addresses[0]):
         raise AutomonError(
             f"channel {channel}: {clean(text, 80)!r} is not a mail address", hint="It looks like name@example.com."
         )
     return addresses[0]
+
+
+def _is_address(text: str) -> bool:
+    # ASCII: few servers take anything else, and a domain with other letters has a form in ASCII (xn--…).
+    return text.isascii() and re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", text) is not None

@@ -12,6 +12,9 @@ from notifiers.channel import DeliveryError
 from notifiers.dispatch import asset
 from notifiers.smtp import Server, hand_in
 
+# apprise wants addresses that look public; ours are checked by the channel, and may well be "root@localhost".
+_UNUSED = "unused@automon.invalid"
+
 
 class MailService(NotifyEmail):  # type: ignore[no-untyped-call]
     """Sends one HTML body, with its plain counterpart, from one sender to one recipient.
@@ -21,7 +24,7 @@ class MailService(NotifyEmail):  # type: ignore[no-untyped-call]
 
     def __init__(self, server: Server, *, sender: tuple[str, str], recipient: str, headers: Mapping[str, str]) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
-            host=server.host, smtp_host=server.host, from_addr=sender[1], targets=recipient, secure=True, asset=asset()
+            host=server.host, smtp_host=server.host, from_addr=_UNUSED, targets=_UNUSED, secure=True, asset=asset()
         )
         self.server = server
         self.sender = sender

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).with_name("slack_template.json")
 RECIPIENT = "webhook"
 BODY_LIMIT = 2800  # Slack refuses a section over 3,000
+PACE = timedelta(seconds=1)  # what Slack allows to one webhook
 CONNECT_TIMEOUT = timedelta(seconds=4)
 READ_TIMEOUT = timedelta(seconds=10)
 
@@ -110,6 +111,7 @@ class SlackChannel:
                 hint="It looks like https://hooks.slack.com/services/T…/B…/…; Slack shows it under Incoming Webhooks.",
             )
         self.name = name
+        self.pace = PACE
         self.recipients = (RECIPIENT,)
         self._is_government, *self._tokens = match.groups()
         self._connect_timeout = connect_timeout

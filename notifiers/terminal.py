@@ -14,6 +14,7 @@ from notifiers.message import Message
 from notifiers.plain import COLUMN, columns, headline, plain_body, plain_text
 from notifiers.words import Mark
 
+PACE = timedelta(0)
 RECIPIENT = "terminal"
 BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 COLOURS = {Mark.ALARM: "\x1b[31m", Mark.WARNING: "\x1b[33m", Mark.TAKEN: "", Mark.GOOD: "\x1b[34m"}
@@ -24,6 +25,7 @@ class TerminalChannel:
 
     def __init__(self, name: str, *, stream: TextIO | None = None) -> None:
         self.name = name
+        self.pace = PACE
         self.recipients = (RECIPIENT,)
         self._stream = stream
 

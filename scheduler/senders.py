@@ -26,7 +26,7 @@ class Sender:
         self._context = context
         self._desk = desk
         self._wake = threading.Event()
-        self._ending = False
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sender-{desk.channel.name}", daemon=True)
 
     def start(self) -> None:
@@ -36,7 +36,7 @@ class Sender:
         self._wake.set()
 
     def end(self) -> None:
-        self._ending = True
+        self._ending.set()
         self._wake.set()
 
     def join(self, timeout: float) -> bool:
@@ -46,15 +46,15 @@ class Sender:
 
     def _run(self) -> None:
         with structlog.contextvars.bound_contextvars(channel=self._desk.channel.name):
-            while not self._ending:
+            while not self._ending.is_set():
                 self._wake.clear()
                 self._wake.wait(self._round().total_seconds())
 
     def _round(self) -> timedelta:
         """Deliver all that is due; answer how long to sleep."""
         try:
-            while not self._ending and deliver_next(self._context, self._desk):
-                pass
+            while not self._ending.is_set() and deliver_next(self._context, self._desk):
+                self._ending.wait(self._desk.channel.pace.total_seconds())
             due = self._context.store.next_delivery_in(self._desk.channel.name)
         except DatabaseUnavailableError:
             return PAUSE_AFTER_ERROR

@@ -117,7 +117,7 @@ class Service:
 
     def fail(self, error: Exception) -> None:
         """End the service with exit code 1 because of something that waiting does not mend."""
-        log.error("service_failed", error=str(error))
+        log.error("service_failed", error=str(error), exc_info=None if isinstance(error, AutomonError) else error)
         self._exit_code = 1
         self.stop()
 
@@ -151,7 +151,6 @@ class Service:
                 self._config_changed.clear()
                 self._put_in_force()
         except Exception as error:
-            log.debug("config_not_in_force", exc_info=True)
             self.fail(error)
 
     def _put_in_force(self) -> None:

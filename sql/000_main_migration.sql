@@ -15,7 +15,12 @@
 \endif
 BEGIN;
 SET LOCAL client_min_messages = warning;
-CREATE SCHEMA IF NOT EXISTS :"schema";
+-- Before the schema is made: of several runs at once, one makes it.
+SELECT pg_advisory_xact_lock(hashtextextended('automon migration', 0)) \g /dev/null
+SELECT to_regnamespace(quote_ident(:'schema')) IS NULL AS schema_is_missing \gset
+\if :schema_is_missing
+CREATE SCHEMA :"schema";
+\endif
 SET LOCAL search_path TO :"schema";
 
 -- >>> ledger (also run by `automon migrate`, which reads this file between the two marks)
@@ -80,8 +85,9 @@ BEGIN
     END IF;
     FOR v_oid IN
         SELECT p.oid FROM pg_catalog.pg_proc p
-        WHERE p.pronamespace = v_schema::regnamespace AND p.prosqlbody IS NULL
-          AND p.proname <> 'bind_functions_to_schema' AND p.prosrc LIKE '%public.%'
+        -- The pinned search_path and the comment tell automon's functions from others that live in the same schema.
+        WHERE p.pronamespace = quote_ident(v_schema)::regnamespace AND p.proowner = current_user::regrole AND p.prosqlbody IS NULL
+          AND p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'] AND obj_description(p.oid, 'pg_proc') IS NOT NULL AND p.prosrc LIKE '%public.%'
     LOOP
         EXECUTE replace(pg_get_functiondef(v_oid), 'public.', quote_ident(v_schema) || '.');
     END LOOP;
@@ -94,7 +100,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
 -- >>> files (written by `make sql-manifest`)
 SELECT refuse_newer_schema('010_monitoring_procedures.sql') \g /dev/null
-SELECT begin_migration('001_create_processing_metrics.sql', 'bbd86c3f0fc6dca449178f0b48ad3b8a2bcf832d47d4d3b47d93eb9b599ef4a2') AS pending \gset
+SELECT begin_migration('001_create_processing_metrics.sql', 'db8d3fe13595781c21f0e4295638fcaa0193ee33be30842782c9a20247bd0aeb') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
 \endif
@@ -122,7 +128,7 @@ SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce51
 \if :pending
 \ir 007_create_dashboard_views.sql
 \endif
-SELECT begin_migration('008_alerting_functions.sql', '0a4e857698251b011ce738fa465b5bec666363edb6ed655a0d145e851a353b00') AS pending \gset
+SELECT begin_migration('008_alerting_functions.sql', '224a6ce04544cfd877feed6b3c8c7f46f409b081da0a602bdc4fc1be503f2f5d') AS pending \gset
 \if :pending
 \ir 008_alerting_functions.sql
 \endif
@@ -130,7 +136,7 @@ SELECT begin_migration('009_automated_monitoring.sql', 'd72f396f94d7e6b69d9ceaff
 \if :pending
 \ir 009_automated_monitoring.sql
 \endif
-SELECT begin_migration('010_monitoring_procedures.sql', 'eda342ce37df2f8ec467f2093c6e2d5cdc4937eb45d0911ea336209748d45951') AS pending \gset
+SELECT begin_migration('010_monitoring_procedures.sql', '620e5361adfe34ee9aed677ac10ee00d27cddaa4e1a15611759afff7530d5380') AS pending \gset
 \if :pending
 \ir 010_monitoring_procedures.sql
 \endif

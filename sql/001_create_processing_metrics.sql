@@ -41,7 +41,7 @@ CREATE OR REPLACE FUNCTION refuse_negative(p_what text, p_value double precision
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    PERFORM public.refuse('AM004', format('invalid_number: %s is %s', p_what, p_value), format('Give %s as a number that is not negative, or leave it out.', p_what));
+    PERFORM public.refuse('AM004', format('invalid_number: %s is %s', p_what, COALESCE(p_value::text, 'missing')), format('Give %s as a number that is not negative, or leave it out.', p_what));
 END
 $body$;
 COMMENT ON FUNCTION refuse_negative(text, double precision) IS 'Raises AM004 invalid_number.';
@@ -99,6 +99,7 @@ DECLARE
     v_name   text := public.day_partition_name(p_table, p_at);
     v_day    date := (p_at AT TIME ZONE 'UTC')::date;
     v_column text;
+    v_role   text;
 BEGIN
     IF to_regclass('public.' || quote_ident(v_name)) IS NOT NULL THEN
         RETURN false;
@@ -110,6 +111,13 @@ BEGIN
     -- Made aside and attached: PARTITION OF would lock the parent against every writer.
     EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name, p_table);
     EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', v_name);
+    -- Managed services open every new table of "public" to their web roles by default privileges.
+    FOR v_role IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+        WHERE c.oid = to_regclass('public.' || quote_ident(v_name)) AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON public.%I FROM %s', v_name, v_role);
+    END LOOP;
     -- Statistics of jsonb columns serve no query here and make ANALYZE of many days take minutes.
     FOR v_column IN
         SELECT a.attname FROM pg_attribute a
@@ -249,7 +257,11 @@ BEGIN
     IF p_output_size < 0 THEN PERFORM public.refuse_negative('output_size', p_output_size); END IF;
 
     -- Not an UPDATE of the partition key: of two sessions that complete one task, the second finds nothing and gets a polite false.
-    DELETE FROM public.processing_metrics_running r WHERE r.task_id = p_task_id RETURNING r.* INTO v_task;
+    DELETE FROM public.processing_metrics_running r
+    WHERE r.task_id = p_task_id AND NOT (
+        -- The replay of an end that is known, of an earlier run of a task that runs again.
+        p_at < r.start_time AND EXISTS (SELECT FROM public.processing_metrics_history h WHERE h.task_id = p_task_id AND h.end_time = p_at))
+    RETURNING r.* INTO v_task;
     IF NOT FOUND THEN
         RETURN public.refuse_unknown_task(p_task_id);
     END IF;

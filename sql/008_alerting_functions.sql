@@ -739,11 +739,18 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('automon alerts', 0));
     FOR v_row IN
-        SELECT f AS finding, a.alert, f.severity IS NOT NULL AS fires, a.id IS NOT NULL AS is_open
-        FROM unnest(p_findings) AS f
-        FULL JOIN (SELECT o AS alert, o.id, o.alert_type, o.source, o.last_seen_at FROM public.alerts o WHERE o.resolved_at IS NULL AND o.alert_type = ANY (p_alert_types)) AS a
-            ON a.alert_type = f.alert_type AND a.source = f.source
-        WHERE (f.severity IS NOT NULL OR a.id IS NOT NULL) AND (a.last_seen_at <= p_now) IS NOT FALSE
+        SELECT f.finding, a.alert, f.severity IS NOT NULL AS fires, a.id IS NOT NULL AS is_open
+        FROM (
+            -- The worst for each source: two components may be called alike ("a/b" of type "c", "b" of type "c/a").
+            SELECT DISTINCT ON (d.alert_type, d.source) d AS finding, d.alert_type, d.source, d.severity FROM unnest(p_findings) AS d
+            ORDER BY d.alert_type, d.source, public.severity_rank(d.severity) DESC NULLS LAST, d.value DESC
+        ) AS f
+        FULL JOIN (
+            SELECT o AS alert, o.id, o.alert_type, o.source, GREATEST(o.last_seen_at, o.clear_since) AS known_until FROM public.alerts o
+            WHERE o.resolved_at IS NULL AND o.alert_type = ANY (p_alert_types)
+        ) AS a ON a.alert_type = f.alert_type AND a.source = f.source
+        WHERE (f.severity IS NOT NULL OR a.id IS NOT NULL) AND (a.known_until <= p_now) IS NOT FALSE
+          AND NOT EXISTS (SELECT FROM public.alerts r WHERE r.resolved_at > p_now AND r.alert_type = f.alert_type AND r.source = f.source)
         ORDER BY public.severity_rank(f.severity) DESC NULLS LAST, f.alert_type, f.source
     LOOP
         IF NOT v_row.fires THEN

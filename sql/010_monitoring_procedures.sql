@@ -250,6 +250,8 @@ BEGIN
     FOR v_alert IN
         SELECT a.* FROM public.alerts a
         WHERE a.resolved_at IS NULL AND a.last_told_at IS NULL AND NOT EXISTS (SELECT FROM public.alert_deliveries d WHERE d.alert_id = a.id)
+          AND EXISTS (SELECT FROM public.notification_channels c
+                      WHERE 'opened' = ANY (c.notify_on) AND public.severity_rank(a.severity) >= public.severity_rank(c.min_severity) AND cardinality(c.recipients) > 0)
     LOOP
         PERFORM public.record_transition(v_alert, 'opened', GREATEST(now(), v_alert.opened_at));
     END LOOP;
@@ -356,10 +358,13 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     RETURN (SELECT GREATEST(min(COALESCE(d.lease_until, d.next_attempt_at)) - clock_timestamp(), interval '0')
-            FROM public.alert_deliveries d WHERE d.channel = p_channel AND d.status IN ('pending', 'sending'));
+            FROM public.alert_deliveries d
+            WHERE d.channel = p_channel AND d.status IN ('pending', 'sending') AND NOT EXISTS (
+                SELECT FROM public.alert_deliveries e
+                WHERE e.alert_id = d.alert_id AND e.channel = d.channel AND e.recipient = d.recipient AND e.id < d.id AND e.status IN ('pending', 'sending')));
 END
 $body$;
-COMMENT ON FUNCTION next_delivery_in(text) IS 'How long until a delivery of the channel is due; NULL when none waits.';
+COMMENT ON FUNCTION next_delivery_in(text) IS 'How long until a delivery of the channel can be claimed (not one that waits behind another of its alert); NULL when none waits.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- automon's own jobs.
@@ -418,7 +423,7 @@ BEGIN
         SELECT p.proname, pg_get_function_result(p.oid) AS result,
             array_to_string(ARRAY(SELECT format_type(a.type, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, position) WHERE a.position < p.pronargs ORDER BY a.position), ', ') AS arguments
         FROM pg_proc p
-        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname IN ('start_task_tracking', 'complete_task_tracking', 'record_task_heartbeat', 'record_error',
+        WHERE p.pronamespace = quote_ident(current_schema())::regnamespace AND p.proname IN ('start_task_tracking', 'complete_task_tracking', 'record_task_heartbeat', 'record_error',
             'record_performance_metric', 'update_system_health', 'update_queue_metrics', 'record_host_sample') AND p.proargtypes[p.pronargs - 1] = 'timestamptz'::regtype
     LOOP
         EXECUTE format('CREATE OR REPLACE FUNCTION %I(%s, timestamp without time zone) RETURNS %s LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS '
@@ -441,6 +446,8 @@ BEGIN ATOMIC
         ('automon_reader', 'get_dashboard_summary'), ('automon_reader', 'get_task_statistics'), ('automon_reader', 'get_component_uptime'), ('automon_reader', 'get_alert_story'),
         ('automon_reader', 'evaluate_error_rate'), ('automon_reader', 'evaluate_failure_rate'), ('automon_reader', 'evaluate_processing_time'), ('automon_reader', 'evaluate_running_time'),
         ('automon_reader', 'evaluate_component_health'), ('automon_reader', 'evaluate_queue_backlog'), ('automon_reader', 'evaluate_hosts'), ('automon_reader', 'evaluate_all'),
+        -- what the views call, with the rights of whoever reads them
+        ('automon_reader', 'severity_rank'), ('automon_operator', 'severity_rank'), ('automon_operator', 'get_component_uptime'),
         ('automon_operator', 'acknowledge_alert'), ('automon_operator', 'resolve_alert'), ('automon_operator', 'silence_alerts'), ('automon_operator', 'end_silence')
     ) AS f (role, name) WHERE f.role = p_role;
 END;
@@ -450,20 +457,21 @@ CREATE OR REPLACE FUNCTION grant_to_roles() RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $body$
 DECLARE
-    v_schema text := current_schema();
-    v_role   text;
-    v_item   text;
+    v_schema   text := current_schema();
+    -- Only what this very transaction has made is closed: a schema is often shared with the application that is watched.
+    v_this_run xid := pg_current_xact_id()::xid;
+    v_role     text;
+    v_item     text;
 BEGIN
     FOREACH v_role IN ARRAY ARRAY['anon', 'authenticated'] LOOP     -- the web roles of managed services, who find "public" open
         IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = v_role) THEN
             FOR v_item IN SELECT format('%I.%I', v_schema, c.relname) FROM pg_catalog.pg_class c
-                WHERE c.relnamespace = v_schema::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner = current_user::regrole LOOP
+                WHERE c.relnamespace = quote_ident(v_schema)::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S') AND c.xmin = v_this_run LOOP
                 EXECUTE format('REVOKE ALL ON %s FROM %I', v_item, v_role);
             END LOOP;
         END IF;
     END LOOP;
-    FOR v_item IN SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_description d ON d.objoid = p.oid AND d.classoid = 'pg_proc'::regclass
-        WHERE p.pronamespace = v_schema::regnamespace AND p.proowner = current_user::regrole LOOP
+    FOR v_item IN SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p WHERE p.pronamespace = quote_ident(v_schema)::regnamespace AND p.xmin = v_this_run LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', v_item);
         FOREACH v_role IN ARRAY ARRAY['anon', 'authenticated'] LOOP
             IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = v_role) THEN
@@ -475,12 +483,12 @@ BEGIN
         CONTINUE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = v_role);
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', v_schema, v_role);
         FOR v_item IN SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
-            WHERE p.pronamespace = v_schema::regnamespace AND p.proname IN (SELECT role_functions(v_role)) LOOP
+            WHERE p.pronamespace = quote_ident(v_schema)::regnamespace AND p.proname IN (SELECT role_functions(v_role)) LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', v_item, v_role);
         END LOOP;
         IF v_role <> 'automon_writer' THEN
             FOR v_item IN SELECT format('%I.%I', v_schema, c.relname) FROM pg_catalog.pg_class c
-                WHERE c.relnamespace = v_schema::regnamespace AND c.relkind = 'v' AND c.relname IN ('v_realtime_processing_status', 'v_error_summary', 'v_system_health_summary',
+                WHERE c.relnamespace = quote_ident(v_schema)::regnamespace AND c.relkind = 'v' AND c.relname IN ('v_realtime_processing_status', 'v_error_summary', 'v_system_health_summary',
                     'v_queue_performance', 'v_performance_trends', 'v_active_alerts') LOOP
                 EXECUTE format('GRANT SELECT ON %s TO %I', v_item, v_role);
             END LOOP;
@@ -488,7 +496,7 @@ BEGIN
     END LOOP;
 END
 $body$;
-COMMENT ON FUNCTION grant_to_roles() IS 'Closes everything of automon in the current schema to PUBLIC and to web roles, and opens what role_functions names (and the views) to the roles that exist. Idempotent.';
+COMMENT ON FUNCTION grant_to_roles() IS 'Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what role_functions names (and the views) to the roles that exist. Idempotent.';
 
 DO $do$
 DECLARE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -49,7 +50,7 @@ def _check_major(layout: Layout, binaries: Binaries) -> None:
             f"{layout.data} was made by PostgreSQL {major}, and the programs in {binaries.directory} are "
             f"PostgreSQL {binaries.major}",
             hint=f"Keep it: run PostgreSQL {major} on it, dump it with pg_dump and load that into a new one. "
-            f"Or start anew: mv {layout.data} {layout.data}-{major}",
+            f"Or start anew: mv {shlex.quote(str(layout.data))} {shlex.quote(f'{layout.data}-{major}')}",
         )
 
 
@@ -61,7 +62,7 @@ def _hand_over(data: Path, account: Account) -> None:
     if os.geteuid() != 0:
         raise EmbeddedPostgresError(
             f"{data} belongs to user {owner}, and this is user {account.uid}",
-            hint=f"Run as that user or as root, or: sudo chown -R {account.uid} {data.parent}",
+            hint=f"Run as that user or as root, or: sudo chown -R {account.uid} {shlex.quote(str(data.parent))}",
         )
     for folder, _, files, handle in os.fwalk(data, topdown=False):
         for name in files:
@@ -74,7 +75,7 @@ def _initialize(layout: Layout, binaries: Binaries, account: Account, *, durable
     data = draft / "data"
     try:
         make_private(draft, account.uid, account.gid)
-        options = ("--username", NAME, "--auth-local", "trust", "--auth-host", "scram-sha-256", "--data-checksums")
+        options = ("--username", NAME, "--auth-local", "trust", "--auth-host", "scram-sha-256", "--data-checksums", "--wal-segsize=4")
         _run(account, binaries.initdb, "-D", data, *options, *_locale(binaries.major), "--no-sync")
         _single_user(f"CREATE DATABASE {NAME};", data, binaries, account)
         if durable:

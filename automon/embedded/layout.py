@@ -14,6 +14,7 @@ from automon.errors import EmbeddedPostgresError
 
 NAME = "automon"  # of the role and of the database
 HOST = "127.0.0.1"
+_TMP = Path("/tmp")
 _LONGEST_SOCKET_PATH = 107  # bytes; the kernel's sun_path less its closing zero
 
 
@@ -46,17 +47,13 @@ class Layout:
         return self.directory / "pgpass"
 
     def sockets(self) -> Path:
-        """Return the private folder of the socket: in the directory, or where shorter paths are if its path is too long."""
+        """Return the private folder of the socket: in the directory, or where paths are shorter if that is needed."""
         own = self.directory / "run"
-        if _is_short_enough(own):
+        if _may_hold_sockets(own):
             return own
         name = f"{NAME}-{os.geteuid()}-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]}"
-        homes = (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp")
-        return next(
-            Path(home) / name
-            for home in homes
-            if home == "/tmp" or (os.path.isdir(home) and _is_short_enough(Path(home) / name))
-        )
+        homes = (Path(home) for home in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()) if home)
+        return next((home / name for home in homes if home.is_dir() and _may_hold_sockets(home / name)), _TMP / name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +108,9 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _is_short_enough(folder: Path) -> bool:
-    return len(os.fsencode(folder / ".s.PGSQL.65535")) <= _LONGEST_SOCKET_PATH
+def _may_hold_sockets(folder: Path) -> bool:
+    path = os.fsencode(folder / ".s.PGSQL.65535")
+    return len(path) <= _LONGEST_SOCKET_PATH and b"," not in path  # libpq takes a comma for the end of a host
 
 
 def _quoted(path: Path) -> str:

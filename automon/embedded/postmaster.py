@@ -9,7 +9,7 @@ from pathlib import Path
 
 from automon.errors import EmbeddedPostgresError
 
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 3.0
 _PATIENCE_WITH_A_STOPPING_ONE_SECONDS = 60.0
 
 

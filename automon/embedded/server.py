@@ -59,7 +59,7 @@ class EmbeddedPostgres:
 
     @property
     def address(self) -> Address:
-        """Where the server listens, or listened last."""
+        """Where the server listens, or did until it ended."""
         if self._address is None:
             raise EmbeddedPostgresError("the embedded PostgreSQL was not started")
         return self._address
@@ -136,6 +136,7 @@ class EmbeddedPostgres:
         self._lock.acquire()
 
     def _start(self) -> None:
+        self._address = None
         binaries = find_binaries(self._bin_dir)
         wait_for_predecessor(self._layout.data)
         account = choose_account(self._layout.directory, self._layout.data, binaries)

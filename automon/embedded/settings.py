@@ -16,6 +16,7 @@ _SMALL = {
     "max_logical_replication_workers": "0",
     "max_wal_senders": "0",
     "max_wal_size": "256MB",
+    "min_wal_size": "32MB",
     "wal_level": "minimal",
     "jit": "off",
 }
@@ -26,7 +27,8 @@ _QUIET = {
     "logging_collector": "off",
     "timezone": "UTC",
 }
-_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# Commits stay synchronous: what was committed must survive kill -9 of the server, if not of the machine.
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 _FIRST_MAJOR_WITH_IO_METHOD = 18
 
 

@@ -169,7 +169,7 @@ class MonitoringClient:
         return self.queue(queue_name).report(pending, processing, completed, failed, oldest_pending_seconds, at=at)
 
     def queue(self, name: str) -> Queue:
-        """A queue to report on: `monitor.queue("mail").report(pending=12)`."""
+        """Name a queue to report on: `monitor.queue("mail").report(pending=12)`."""
         return Queue(self._recorder, name)
 
     def task(
@@ -181,7 +181,7 @@ class MonitoringClient:
         component: str | None = None,
         severity: str = "medium",
     ) -> Task:
-        """A task as a context, for `with` and `async with`.
+        """Make a task as a context, for `with` and `async with`.
 
         An exception is recorded as an error of this severity and of `component` (the task type unless given), the task
         ends as failed, and the exception goes on. KeyboardInterrupt and CancelledError end it as cancelled.

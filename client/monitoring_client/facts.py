@@ -172,10 +172,10 @@ def now() -> datetime:
 
 
 def readable(value: object) -> str:
-    """The text of an exception or of anything else, even if its own `__str__` fails: a fact is not lost over that."""
+    """Give the text of an exception or of anything else, even if its own `__str__` fails: a fact is not lost over that."""
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 – whatever somebody else's code does there
+    except Exception:  # noqa: BLE001 - whatever somebody else's code does there
         return f"<{type(value).__name__} that cannot be shown>"
 
 
@@ -211,7 +211,7 @@ def _text(what: str, value: str) -> str:
 
 
 def _storable(value: str) -> str:
-    """The text without what PostgreSQL cannot hold (NUL, lone surrogates); also turns a str-based enum into its value."""
+    """Replace what PostgreSQL cannot hold in a text (NUL, lone surrogates); also make a plain str of a str-based enum."""
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -262,7 +262,7 @@ def _document(what: str, value: Mapping[str, Any] | None) -> str | None:
 
 
 def _jsonable(value: object) -> object:
-    """The nearest that jsonb can hold: whatever is no JSON becomes text, so that a fact is not lost over its context."""
+    """Find the nearest that jsonb can hold: what is no JSON becomes text, so that a fact is not lost over its context."""
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float) and math.isfinite(value):

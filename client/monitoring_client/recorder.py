@@ -25,7 +25,7 @@ class Recorder:
         self.losses = losses or Losses()
 
     def quiet(self) -> Recorder:
-        """The same, never raising: for the way out of a task whose own exception is to go on."""
+        """Make the same, but never raising: for the way out of a task whose own exception is to go on."""
         return Recorder(self._link, raise_errors=False, losses=self.losses)
 
     def record(self, make_fact: Callable[P, Fact], *args: P.args, **kwargs: P.kwargs) -> bool:
@@ -55,6 +55,6 @@ def _store(link: Link, fact: Fact) -> None:
 
 
 def _is_meant_for_the_application(error: Exception) -> bool:
-    """True for what a signal handler of the application raised while this code ran: an alarm, a worker's time limit."""
+    """Recognise what a signal handler of the application raised meanwhile: an alarm, a worker's time limit."""
     source = type(error).__module__.partition(".")[0]
     return isinstance(error, TimeoutError) or source not in KNOWN_SOURCES

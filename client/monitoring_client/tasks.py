@@ -122,7 +122,7 @@ class Task:
 
 
 def how_it_ended(error: BaseException | None) -> str:
-    """The status of a task that was left by this exception: a failure, or an interruption from outside, which is no failure."""
+    """Tell the status of a task that this exception has left; an interruption from outside is no failure."""
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "completed"
     if isinstance(error, SystemExit):

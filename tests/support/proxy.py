@@ -1,4 +1,4 @@
-"""A TCP proxy that fails as networks do: cuts, goes deaf, refuses, delays."""
+"""A TCP proxy that fails as networks and hung servers do: it cuts, goes deaf, refuses and delays."""
 
 from __future__ import annotations
 
@@ -15,22 +15,19 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class TcpProxy:
-    """Listens on 127.0.0.1:`port` and passes everything on to the target, until told otherwise.
-
-    A deaf proxy accepts and acknowledges like a live one and then says nothing: what a hung server looks like.
-    """
+    """Listens on 127.0.0.1:`port` and passes everything on to the target, until told otherwise."""
 
     def __init__(self, target_port: int, target_host: str = HOST) -> None:
         self._target = (target_host, target_port)
-        self._listener = _bind(0)
-        self.port: int = self._listener.getsockname()[1]
         self._hearing = threading.Event()
-        self._hearing.set()
-        self._delay_seconds = 0.0
         self._closed = threading.Event()
+        self._delay_seconds = 0.0
         self._lock = threading.Lock()
-        self._sockets: set[socket.socket] = set()
+        self._links: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
+        self._listener = _bind(0)
+        self._listening = False
+        self.port: int = self._listener.getsockname()[1]
         self.accepted = 0
         self.allow()
 
@@ -43,42 +40,102 @@ class TcpProxy:
         self.close()
 
     def allow(self) -> None:
-        """Pass everything on, at once, and accept new connections."""
+        """Accept new connections and pass everything on at once, also what was held back."""
         self._delay_seconds = 0.0
         self._hearing.set()
-        self._listener.listen()
-        self._spawn(self._accept, self._listener)
+        if not self._listening:
+            self._listening = True
+            self._listener.listen()
+            self._start(threading.Thread(target=self._accept, args=(self._listener,)))
 
     def delay(self, seconds: float) -> None:
         """Hold back each piece of data, either way, for that long."""
         self._delay_seconds = seconds
 
     def go_deaf(self) -> None:
-        """Accept connections and data, pass nothing on and answer nothing; `allow` delivers what was held back."""
+        """Accept connections and data as before, and then pass nothing on and answer nothing."""
         self._hearing.clear()
 
     def cut(self) -> None:
-        """Reset every connection there is; new ones are treated as before."""
+        """Reset the connections that there are; new ones are treated as before."""
         with self._lock:
-            doomed, self._sockets = self._sockets, set()
+            doomed, self._links = self._links, set()
         for link in doomed:
             _reset(link)
 
     def refuse(self) -> None:
-        """Refuse new connections and reset those there are; the port stays this proxy's."""
-        _wake_and_close(self._listener)
+        """Refuse new connections and reset those that there are; the port stays this proxy's."""
+        self._stop_listening()
         self._listener = _bind(self.port)
         self.cut()
 
     def close(self) -> None:
         self._closed.set()
         self._hearing.set()
-        _wake_and_close(self._listener)
+        self._stop_listening()
         self.cut()
-        for thread in self._threads:
+        for thread in list(self._threads):
             thread.join(10)
 
-    def _spawn(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
+    def _stop_listening(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._listener.close()
+
+    def _start(self, thread: threading.Thread) -> None:
+        thread.daemon = True
         self._threads.append(thread)
         thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # how a closed listener says so
+            while True:
+                client, _ = listener.accept()
+                self.accepted += 1
+                self._start(threading.Thread(target=self._connect, args=(client,)))
+
+    def _connect(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(self._target, timeout=10)
+        except OSError:
+            _reset(client)
+            return
+        server.settimeout(None)
+        with self._lock:
+            self._links |= {client, server}
+        if not self._listening:
+            self.cut()
+        self._start(threading.Thread(target=self._pass_on, args=(client, server)))
+        self._pass_on(server, client)
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # a cut, from either side
+            while data := source.recv(_CHUNK_BYTES):
+                self._closed.wait(self._delay_seconds)
+                self._hearing.wait()
+                target.sendall(data)
+            self._hearing.wait()
+            with self._lock:
+                if target in self._links:  # a cut wakes the reader too, and must not look like a polite end
+                    target.shutdown(socket.SHUT_WR)
+            return
+        with self._lock:
+            self._links -= {source, target}
+        _reset(target)
+        _reset(source)
+
+
+def _bind(port: int) -> socket.socket:
+    """Take that port without listening on it: who connects is refused."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((HOST, port))
+    return listener
+
+
+def _reset(link: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        link.shutdown(socket.SHUT_RD)  # wakes the thread that reads, without a polite end for the peer
+    link.close()

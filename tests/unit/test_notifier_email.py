@@ -136,7 +136,7 @@ def test_a_test_mail_belongs_to_no_thread() -> None:
     assert parsed["References"] is None
 
 
-@pytest.mark.parametrize("address", ["nobody", "a@b@c", "", "a b@c.example", "a@b.example,c@d.example"])
+@pytest.mark.parametrize("address", ["nobody", "a@b@c", "", "a b@c.example", "a@b.example,c@d.example", "ä@b.example"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(AutomonError, match="is not a mail address"):
         EmailChannel("email", server=SERVER, sender="automon@acme.example", to=(address,))

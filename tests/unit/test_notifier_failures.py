@@ -61,6 +61,7 @@ def test_a_service_that_limits_is_left_alone_for_30_seconds() -> None:
         ("Unable to connect to proxy', OSError('Tunnel connection failed: 403", "unreachable", False),
         ("SSLError(SSLCertVerificationError(1, 'certificate verify failed", "misconfigured", False),
         ("('Connection aborted.', RemoteDisconnected('Remote end closed", "unreachable", True),
+        ("something nobody has thought of", "unknown", True),
     ],
 )
 def test_a_broken_connection_has_a_reason_and_shows_nothing_of_the_address(
@@ -80,7 +81,10 @@ def test_a_call_that_was_given_up_may_have_arrived() -> None:
 
 
 def test_every_part_of_a_secret_address_is_blanked() -> None:
-    text = "tgram://12345:AAHtoken/chat failed: p%40ss or p@ss at https://u:other@h.example/ hooks.slack.com/services/T/B/x"
+    text = (
+        "tgram://12345:AAHtoken/chat failed: p%40ss or p@ss at https://u:other@h.example/ "
+        "hooks.slack.com/services/T/B/x"
+    )
     shown = scrubbed(text, "tgram://12345:AAHtoken/chat?pw=p%40ss")
     for secret in ("12345", "AAHtoken", "chat", "p%40ss", "p@ss", "other", "T/B/x"):
         assert secret not in shown

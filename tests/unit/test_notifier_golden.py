@@ -1,4 +1,4 @@
-"""Every message as it goes out, pinned. After a wanted change: AUTOMON_WRITE_GOLDEN=1 pytest tests/unit/test_notifier_golden.py"""
+"""Every message as it goes out, pinned. After a wanted change run this file with AUTOMON_WRITE_GOLDEN=1."""
 
 from __future__ import annotations
 

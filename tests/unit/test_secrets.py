@@ -49,7 +49,7 @@ def test_a_secret_is_revealed_only_on_request() -> None:
 def test_secrets_are_compared_by_value() -> None:
     assert Secret(VALUE) == Secret(VALUE)
     assert hash(Secret(VALUE)) == hash(Secret(VALUE))
-    assert Secret(VALUE) != Secret("another")
+    assert Secret(VALUE) != Secret(f"{VALUE}-2")
     assert Secret(VALUE) != VALUE
 
 
@@ -85,9 +85,9 @@ def test_a_reference_to_a_file_gives_its_line(tmp_path: Path) -> None:
 
 
 def test_a_reference_to_a_credential_gives_the_line_of_its_file(tmp_path: Path) -> None:
-    (tmp_path / "slack_url").write_text("value\n")
+    (tmp_path / "slack_url").write_text("walue-4712\n")
 
-    assert Secret("value") == resolve("$cred:slack_url", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert Secret("walue-4712") == resolve("$cred:slack_url", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
 def test_a_credential_without_systemd_is_absent() -> None:
@@ -133,22 +133,29 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
 REFERENCES = '"$env:NAME", "$file:/path", "$cred:NAME", "$literal:…"'
 WRONG_REFERENCES = {
     "a bare value": (
-        VALUE, "a secret must not stand here in the open; say where it comes from",
+        VALUE,
+        "a secret must not stand here in the open; say where it comes from",
         f"one of {REFERENCES}; the last one if it must be in this file",
     ),
     "a bare URL": (
-        f"https://{VALUE}", "a secret must not stand here in the open; say where it comes from",
+        f"https://{VALUE}",
+        "a secret must not stand here in the open; say where it comes from",
         f"one of {REFERENCES}; the last one if it must be in this file",
     ),
     "nothing behind the colon": ("$file:", "nothing stands behind $file:", f"one of {REFERENCES}"),
     "a strange variable": (
-        f"$env:{VALUE}", "this is not the name of an environment variable", "letters, digits and _, no digit in front",
+        f"$env:{VALUE}",
+        "this is not the name of an environment variable",
+        "letters, digits and _, no digit in front",
     ),
     "a relative path": (
-        f"$file:{VALUE}", "the path behind $file: must be absolute", 'example: "$file:/etc/automon/url"',
+        f"$file:{VALUE}",
+        "the path behind $file: must be absolute",
+        'example: "$file:/etc/automon/url"',
     ),
     "a credential elsewhere": (
-        f"$cred:../{VALUE}", "this is not the name of a systemd credential",
+        f"$cred:../{VALUE}",
+        "this is not the name of a systemd credential",
         "letters, digits, - _ and ., no . in front",
     ),
 }

@@ -11,8 +11,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from monitoring_client import MonitoringClient
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from monitoring_client import MonitoringClient
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+
 from monitoring_client import MonitoringClient, RejectedError
 
 Rows = Callable[..., list[tuple[Any, ...]]]

@@ -12,9 +12,11 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from monitoring_client import MonitoringClient
 
 Rows = Callable[..., list[tuple[Any, ...]]]
+Until = Callable[[Callable[[], object]], None]
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
@@ -85,14 +87,13 @@ def test_a_cancelled_coroutine_is_a_cancelled_task(monitor: MonitoringClient, ro
 
 
 def test_a_coroutine_that_is_cancelled_while_it_starts_leaves_no_running_task(
-    monitor: MonitoringClient, database_url: str, rows: Rows
+    monitor: MonitoringClient, database_url: str, rows: Rows, until: Until
 ) -> None:
     async def main() -> None:
         async with await psycopg.AsyncConnection.connect(database_url) as locker:
             await locker.execute("LOCK TABLE processing_metrics_running IN EXCLUSIVE MODE")
             starting = asyncio.create_task(monitor.tracked("slow start")(asyncio.sleep)(0))
-            while rows(BLOCKED) == [(0,)]:
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(until, lambda: rows(BLOCKED) == [(1,)])
             starting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await starting
@@ -103,7 +104,7 @@ def test_a_coroutine_that_is_cancelled_while_it_starts_leaves_no_running_task(
 
 
 def test_the_event_loop_goes_on_while_the_database_is_slow(
-    monitor: MonitoringClient, database_url: str, rows: Rows
+    monitor: MonitoringClient, database_url: str, rows: Rows, until: Until
 ) -> None:
     @monitor.tracked("fetch")
     async def fetch() -> str:
@@ -113,8 +114,7 @@ def test_the_event_loop_goes_on_while_the_database_is_slow(
         async with await psycopg.AsyncConnection.connect(database_url) as locker:
             await locker.execute("LOCK TABLE processing_metrics_running IN EXCLUSIVE MODE")
             fetching = asyncio.create_task(fetch())
-            while rows(BLOCKED) == [(0,)]:  # on a loop that stood still, nobody would ever get here
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(until, lambda: rows(BLOCKED) == [(1,)])  # on a loop that stood still, this is never
             await locker.rollback()
             return await fetching
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from monitoring_client import DatabaseUnavailableError, MonitoringClient
 
 Rows = Callable[..., list[tuple[Any, ...]]]

@@ -71,7 +71,7 @@ def test_a_refusal_has_a_reason(web_service: WebService, status: int, reason: De
 
 
 def test_a_service_that_is_down_is_unreachable(closed_port: int) -> None:
-    error = failure(AppriseChannel("ops", f"json://{SECRET}@127.0.0.1:{closed_port}/"))
+    error = failure(AppriseChannel("ops", f"json://automon:{SECRET}@127.0.0.1:{closed_port}/"))
     assert error.reason is DeliveryReason.UNREACHABLE
     assert not error.permanent
 

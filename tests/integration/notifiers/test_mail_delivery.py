@@ -88,6 +88,12 @@ def test_each_recipient_gets_a_mail_of_their_own() -> None:
     assert [mail.message["To"] for mail in mails] == ["ana@acme.example", "bo@acme.example"]
 
 
+def test_a_mailbox_on_this_host_is_good_enough() -> None:
+    with FakeSmtp(security="none") as smtp:
+        send(channel_to(smtp, "root@localhost"))
+        assert smtp.wait_for(1)[0].recipients == ("root@localhost",)
+
+
 def test_opened_and_resolved_thread_together() -> None:
     with FakeSmtp(security="none") as smtp:
         send(channel_to(smtp), message(OPENED))

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 import pytest
+
 from monitoring_client import facts
 
 AT = datetime(2026, 11, 23, 15, 30, tzinfo=timezone(timedelta(hours=1)))

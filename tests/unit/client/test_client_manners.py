@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+
 from monitoring_client import DatabaseUnavailableError, MonitoringClient, MonitoringError
 
 PASSWORD = "s3cr3t-pässword"

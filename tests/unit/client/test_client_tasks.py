@@ -8,6 +8,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+
 from monitoring_client import MonitoringClient
 from monitoring_client.tasks import how_it_ended
 

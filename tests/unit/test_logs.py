@@ -1,0 +1,396 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from automon.errors import AutomonError
+from automon.logs import configure_logging, log_uncaught_exceptions
+from automon.secrets import Secret
+
+VALUE = 'log-hunter2 "quoted" ünlaut'
+NAMES = ("", "apscheduler.executors", "psycopg.pool", "urllib3", "apprise")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Put back what a test changes for the whole process."""
+    loggers = [logging.getLogger(name) for name in NAMES]
+    before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    for logger, level, propagate, handlers in before:
+        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.handlers[:] = handlers
+    sys.excepthook, threading.excepthook = hooks
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def without_pytest() -> None:
+    """Take pytest's own handlers away: they format each record first, and leave marks in it or fail."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if not type(handler).__module__.startswith("_pytest")]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def fail_with(value: str) -> None:
+    password = f"local-{value}"
+    if password:
+        raise ValueError(value)
+
+
+def log_a_failure(log: Any, value: str) -> None:
+    try:
+        fail_with(value)
+    except ValueError:
+        log.exception("job_failed", job="cleanup")
+
+
+def test_a_line_elsewhere_than_on_a_terminal_is_json() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, environ={})
+
+    structlog.stdlib.get_logger("automon.jobs").warning("job_failed", job="cleanup", seconds=1.5)
+
+    (line,) = lines(stream)
+    assert ["timestamp", "level", "event", "logger", "job", "seconds"] == list(line)
+    assert ("warning", "job_failed", "automon.jobs", "cleanup", 1.5) == tuple(line.values())[1:]
+    assert datetime.now(UTC).date() == datetime.fromisoformat(line["timestamp"]).date()
+    assert line["timestamp"].endswith("Z")
+
+
+def test_a_line_on_a_terminal_is_readable_and_coloured() -> None:
+    stream = Terminal()
+    configure_logging(stream=stream, environ={})
+
+    structlog.stdlib.get_logger("automon").info("started", channels=2)
+
+    assert "started" in stream.getvalue()
+    assert "\x1b[" in stream.getvalue()
+    with pytest.raises(json.JSONDecodeError):
+        lines(stream)
+
+
+def test_no_color_is_respected_and_the_time_zone_is_named() -> None:
+    stream = Terminal()
+    configure_logging(stream=stream, environ={"NO_COLOR": "1"})
+
+    structlog.stdlib.get_logger("automon").info("started", channels=2)
+
+    text = stream.getvalue()
+    assert "\x1b[" not in text
+    assert datetime.now().astimezone().strftime("%Y-%m-%d ") in text
+    assert datetime.now().astimezone().strftime(" %Z ") in text
+    assert text.rstrip().endswith("channels=2")
+
+
+def test_automon_log_format_overrides_what_the_stream_is() -> None:
+    terminal, file = Terminal(), io.StringIO()
+
+    configure_logging(stream=terminal, environ={"AUTOMON_LOG_FORMAT": "json"})
+    structlog.stdlib.get_logger("automon").info("started")
+    configure_logging(stream=file, environ={"AUTOMON_LOG_FORMAT": "Console"})
+    structlog.stdlib.get_logger("automon").info("started")
+
+    assert ["started"] == [line["event"] for line in lines(terminal)]
+    assert "[info     ] started" in file.getvalue()
+    assert "\x1b[" not in file.getvalue()
+
+
+def test_the_argument_overrides_automon_log_format() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, json=True, environ={"AUTOMON_LOG_FORMAT": "console"})
+
+    structlog.stdlib.get_logger("automon").info("started")
+
+    assert 1 == len(lines(stream))
+
+
+def test_an_unknown_format_or_level_is_named() -> None:
+    with pytest.raises(AutomonError) as caught:
+        configure_logging(stream=io.StringIO(), environ={"AUTOMON_LOG_FORMAT": "xml"})
+    assert 'AUTOMON_LOG_FORMAT is "xml"\n  json, console, or not set' == str(caught.value)
+
+    with pytest.raises(AutomonError) as caught:
+        configure_logging(stream=io.StringIO(), level="loud", environ={})
+    assert '"loud" is not a log level\n  one of DEBUG, INFO, WARNING, ERROR, CRITICAL' == str(caught.value)
+
+
+def test_the_lines_of_a_library_have_the_same_format_and_context() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, environ={})
+
+    without_pytest()
+    with structlog.contextvars.bound_contextvars(job="cleanup", run_id=7):
+        structlog.stdlib.get_logger("automon").info("own", rows=1)
+        logging.getLogger("some.library").info("took %d ms", 5, extra={"rows": 2})
+
+    own, foreign = lines(stream)
+    assert own.keys() == foreign.keys()
+    assert ("took 5 ms", "some.library", "cleanup", 7, 2) == tuple(
+        foreign[key] for key in ("event", "logger", "job", "run_id", "rows")
+    )
+
+
+def test_context_ends_with_its_block() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, environ={})
+
+    with structlog.contextvars.bound_contextvars(job="cleanup"):
+        pass
+    structlog.stdlib.get_logger("automon").info("later")
+
+    assert "job" not in lines(stream)[0]
+
+
+def test_calling_it_again_replaces_the_stream_and_leaves_other_handlers_alone() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    other = logging.NullHandler()
+    logging.getLogger().addHandler(other)
+
+    configure_logging(stream=first, environ={})
+    log = structlog.stdlib.get_logger("automon")
+    log.info("one")
+    configure_logging(stream=second, environ={})
+    log.info("two")
+
+    assert ["one"] == [line["event"] for line in lines(first)]
+    assert ["two"] == [line["event"] for line in lines(second)]
+    assert other in logging.getLogger().handlers
+
+
+def test_the_level_holds_for_automon_and_for_libraries() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, level="warning", environ={})
+
+    for log in (structlog.stdlib.get_logger("automon"), logging.getLogger("some.library")):
+        log.info("no")
+        log.warning("yes")
+
+    assert ["yes", "yes"] == [line["event"] for line in lines(stream)]
+
+
+@pytest.mark.parametrize("name", ["apscheduler.executors.default", "psycopg.pool", "apprise", "urllib3.connectionpool"])
+def test_what_libraries_say_all_the_time_is_left_out(name: str) -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, level="DEBUG", environ={})
+
+    logging.getLogger(name).debug("noise")
+    if name.startswith(("apscheduler", "psycopg")):
+        logging.getLogger(name).info("noise")
+        logging.getLogger(name).warning("told")
+
+    expected = ["told"] if name.startswith(("apscheduler", "psycopg")) else []
+    assert expected == [line["event"] for line in lines(stream)]
+
+
+def test_apprise_collects_its_debug_lines_but_prints_none_of_any_level(capfd: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, environ={})
+    configure_logging(stream=stream, environ={})
+    logger = logging.getLogger("apprise")
+
+    assert logger.isEnabledFor(logging.DEBUG)
+    logger.critical("Slack POST URL: https://hooks.slack.com/services/T0/B0/x")
+
+    assert "" == stream.getvalue()
+    assert ("", "") == capfd.readouterr()
+    assert 1 == sum(isinstance(handler, logging.NullHandler) for handler in logger.handlers)
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "console"])
+def test_no_secret_reaches_the_log_in_any_way(*, as_json: bool) -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, json=as_json, environ={})
+    secret = Secret(VALUE)
+    log, library = structlog.stdlib.get_logger("automon"), logging.getLogger("some.library")
+
+    log.info(f"event {VALUE}", as_type=secret, as_text=VALUE, inside={"a": [VALUE, secret]}, error=ValueError(VALUE))
+    log.info("connecting", to="postgresql://user:never-registered@db/x")
+    library.warning("to %s", VALUE, extra={"password": VALUE})
+    log_a_failure(log, VALUE)
+    log_a_failure(library_as_logger(library), VALUE)
+
+    text = stream.getvalue()
+    assert 5 <= text.count("<secret>")
+    for written in (VALUE, "log-hunter2", "never-registered", "ünlaut", "\\u00fcnlaut"):
+        assert written not in text
+
+
+def library_as_logger(library: logging.Logger) -> Any:
+    class Adapter:
+        def exception(self, event: str, **extra: object) -> None:
+            library.exception(event, extra=extra)
+
+    return Adapter()
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "console"])
+def test_a_traceback_names_lines_but_no_local_variable(*, as_json: bool) -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, json=as_json, environ={})
+
+    log_a_failure(structlog.stdlib.get_logger("automon"), "harmless")
+
+    assert "fail_with" in stream.getvalue()
+    assert "harmless" in stream.getvalue()
+    assert "local-harmless" not in stream.getvalue()
+
+
+def test_a_traceback_is_data_in_json() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, environ={})
+
+    log_a_failure(structlog.stdlib.get_logger("automon"), "harmless")
+
+    (line,) = lines(stream)
+    (error,) = line["exception"]
+    assert ("ValueError", "harmless") == (error["exc_type"], error["exc_value"])
+    assert "fail_with" == error["frames"][-1]["name"]
+    assert all("locals" not in frame for frame in error["frames"])
+
+
+def journal(path: Path) -> dict[str, str]:
+    status = path.stat()
+    return {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+
+def test_a_line_to_the_journal_begins_with_its_priority(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with path.open("w") as stream:
+        configure_logging(stream=stream, level="DEBUG", environ=journal(path))
+        log = structlog.stdlib.get_logger("automon")
+        for level in ("critical", "error", "warning", "info", "debug"):
+            getattr(log, level)("said")
+
+    written = path.read_text().splitlines()
+    assert ["<2>{", "<3>{", "<4>{", "<6>{", "<7>{"] == [line[:4] for line in written]
+
+
+def test_each_line_of_a_traceback_in_the_journal_has_its_priority(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with path.open("w") as stream:
+        configure_logging(stream=stream, json=False, environ=journal(path))
+        log_a_failure(structlog.stdlib.get_logger("automon"), "harmless")
+
+    written = path.read_text().splitlines()
+    assert 5 < len(written)
+    assert {"<3>"} == {line[:3] for line in written}
+
+
+def test_another_stream_than_that_of_the_journal_has_no_priorities(tmp_path: Path) -> None:
+    path, other = tmp_path / "file", tmp_path / "journal"
+    other.touch()
+    with path.open("w") as stream:
+        configure_logging(stream=stream, environ=journal(other))
+        structlog.stdlib.get_logger("automon").error("said")
+
+    assert path.read_text().startswith("{")
+
+
+def test_a_reader_that_went_away_stops_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    stream = os.fdopen(writer, "w", buffering=1)
+    configure_logging(stream=stream, environ={})
+    os.close(reader)
+
+    structlog.stdlib.get_logger("automon").info("said", to=VALUE)
+
+    assert ("", "") == capfd.readouterr()
+    # What could not be written is still in the buffer; closing the file below keeps it from failing a second time.
+    os.close(writer)
+    with pytest.raises(OSError, match=r"Bad file descriptor|Broken pipe"):
+        stream.close()
+
+
+def test_a_line_that_cannot_be_formatted_is_reported_without_its_secrets(capfd: pytest.CaptureFixture[str]) -> None:
+    Secret(VALUE)
+    configure_logging(stream=io.StringIO(), environ={})
+
+    without_pytest()
+
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError(VALUE)
+
+    logging.getLogger("some.library").info("value %s", Broken())
+
+    written = capfd.readouterr().err
+    assert "RuntimeError: <secret>" in written
+    assert VALUE not in written
+
+
+CRASH = """
+import sys, threading
+from automon.logs import configure_logging, log_uncaught_exceptions
+from automon.secrets import Secret
+configure_logging()
+log_uncaught_exceptions()
+value = Secret(sys.argv[1]).reveal()
+def fail():
+    raise ValueError(value)
+thread = threading.Thread(target=fail, name="sender")
+thread.start()
+thread.join()
+threading.Thread(target=sys.exit).start()
+fail()
+"""
+
+
+def test_what_nobody_catches_is_logged_and_scrubbed_in_every_thread() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASH, "uncaught-hunter2"], capture_output=True, text=True, check=False
+    )
+
+    first, second = (json.loads(line) for line in done.stderr.splitlines())
+    assert 1 == done.returncode
+    assert ("critical", "uncaught_exception", "sender") == (first["level"], first["event"], first["thread"])
+    assert "<secret>" == second["exception"][0]["exc_value"]
+    assert "uncaught-hunter2" not in done.stderr
+
+
+def test_an_interrupt_is_no_crash(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(environ={})
+    log_uncaught_exceptions()
+
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    assert "" == capfd.readouterr().err
+
+
+def test_a_real_terminal_gets_the_readable_format() -> None:
+    code = (
+        "import structlog; from automon.logs import configure_logging; configure_logging(); "
+        "structlog.stdlib.get_logger('automon').info('started')"
+    )
+    ours, theirs = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AUTOMON", "JOURNAL"))}
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=theirs, env=environment)
+    os.close(theirs)
+
+    written = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "started" in written
+    assert not written.startswith("{")
