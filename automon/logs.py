@@ -45,7 +45,7 @@ def configure_logging(
     """
     environ = os.environ if environ is None else environ
     stream = sys.stderr if stream is None else stream
-    as_json = _wants_json(environ, stream) if json is None else json
+    as_json = wants_json(environ, stream) if json is None else json
     journal = _is_journal(environ, stream)
     colors = not as_json and not journal and stream.isatty() and "NO_COLOR" not in environ
     handler = _Handler(stream)
@@ -183,7 +183,7 @@ def _level(name: str) -> int:
     return levels[name.upper()]
 
 
-def _wants_json(environ: Mapping[str, str], stream: TextIO) -> bool:
+def wants_json(environ: Mapping[str, str], stream: TextIO) -> bool:
     asked = environ.get("AUTOMON_LOG_FORMAT", "").strip().lower()
     if asked not in ("", "json", "console"):
         raise AutomonError(f'AUTOMON_LOG_FORMAT is "{asked}"', hint="json, console, or not set")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from automon.channel_settings import ChannelSection
 from automon.models import Severity
@@ -17,6 +17,7 @@ from automon.settings_types import (
     Days,
     Flag,
     Minutes,
+    Mistake,
     Percent,
     SchemaName,
     Seconds,
@@ -25,6 +26,7 @@ from automon.settings_types import (
     Text,
     TimeZone,
     WebUrl,
+    raise_mistakes,
 )
 
 # The keys of `alert_thresholds` and the alert types that they are about.
@@ -140,7 +142,16 @@ class ComponentHealth(Section):
     degraded: Severity | None = Severity.MEDIUM
     """Severity when a component reports `degraded`. null: no alert."""
     unhealthy: Severity | None = Severity.CRITICAL
-    """Severity when a component reports `unhealthy`. null: no alert."""
+    """Severity when a component reports `unhealthy`, at least that of `degraded`. null: no alert."""
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        """Refuse what the database cannot keep: it has the states as values, of which unhealthy is the larger."""
+        degraded, unhealthy = (state.rank if state else 0 for state in (self.degraded, self.unhealthy))
+        if unhealthy < degraded:
+            message = f"must not be milder than degraded ({self.degraded})"
+            raise_mistakes([Mistake(keys=("unhealthy",), message=message, allowed="the same severity or a higher one")])
+        return self
 
 
 class SourceGuidance(Section):

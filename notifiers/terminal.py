@@ -32,7 +32,7 @@ class TerminalChannel:
     def send(self, message: Message, recipient: str) -> Receipt:
         # Looked up now, not in the constructor: a supervisor may have replaced the stream since.
         stream = self._stream or sys.stderr
-        if not stream.isatty():
+        if not (stream.isatty() if self._readable is None else self._readable):
             log_message(message)
             return Receipt(answer="logged", duration=timedelta(0))
         try:

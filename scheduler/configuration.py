@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -22,6 +24,7 @@ from automon.config import (
 from automon.config import (
     TerminalChannel as TerminalSettings,
 )
+from automon.logs import wants_json
 from jobs.delivery import Desk
 from notifiers.apprise_channel import AppriseChannel
 from notifiers.channel import Channel
@@ -49,7 +52,7 @@ def make_channel(settings: ChannelConfig) -> Channel:
         case AppriseSettings():
             return AppriseChannel(settings.name, settings.url.reveal())
         case TerminalSettings():
-            return TerminalChannel(settings.name)
+            return TerminalChannel(settings.name, stream=sys.stdout, readable=not wants_json(os.environ, sys.stderr))
         case _:
             raise TypeError(f"channel {settings.name} is not active")
 

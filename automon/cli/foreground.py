@@ -61,9 +61,16 @@ def _serve(config: Config, url: str, load: Callable[[], Config], server: Embedde
         url,
         load_config=load,
         on_ready=lambda ready: announce(ready, url, server),
-        supervise=server.ensure_running if server else lambda: None,
+        supervise=partial(keep_running, server) if server else lambda: None,
     )
     return service.run()
+
+
+def keep_running(server: EmbeddedPostgres) -> None:
+    """Start the embedded server anew when it has died: nobody else would."""
+    if not server.running:
+        log.error("embedded_postgres_died", log=str(server.log_file))
+        server.start()
 
 
 def announce(service: Service, url: str, server: EmbeddedPostgres | None) -> None:
@@ -76,7 +83,7 @@ def announce(service: Service, url: str, server: EmbeddedPostgres | None) -> Non
 def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[str]:
     config = service.config
     minutes = config.schedule.alert_checks.total_seconds() / 60
-    where = [f"{server.url}", f"(embedded; data in {server.directory}, password in {server.password_file})"] if server else [describe_url(url)]
+    where = [f"{server.url}", f"(embedded; data in {server.log_file.parent}, password in {server.password_file})"] if server else [describe_url(url)]
     channels = [*config.describe_channels(), *(["terminal: on, messages appear here"] if not config.active_channels else [])]
     check = service.next_check_at
     return [

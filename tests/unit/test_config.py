@@ -168,6 +168,7 @@ def test_the_default_thresholds_are_the_published_ones(file: Path) -> None:
         ThresholdRow(alert_type="host_memory", source="*", low=80, medium=90, high=95, critical=98),
         ThresholdRow(alert_type="host_disk", source="*", low=80, medium=90, high=95, critical=98),
         ThresholdRow(alert_type="host_silence", source="*", low=None, medium=None, high=300, critical=900),
+        ThresholdRow(alert_type="component_health", source="*", low=None, medium=1, high=None, critical=2),
     ] == rows
 
 
@@ -213,17 +214,25 @@ def test_the_settings_for_the_database_are_plain_numbers(file: Path) -> None:
         "retention.health_days": 90,
         "retention.resolved_alerts_days": 7,
         "retention.job_runs_days": 30,
-        "component_health.degraded": 2,
-        "component_health.unhealthy": 4,
         "schedule.alert_checks_seconds": 300,
     } == load(file, "{}").settings_rows()
 
 
-def test_a_component_health_of_null_raises_no_alert(file: Path) -> None:
-    rows = load(file, {"component_health": {"degraded": None, "unhealthy": "high"}}).settings_rows()
+@pytest.mark.parametrize(
+    ("degraded", "unhealthy", "expected"),
+    [
+        ("low", "high", (1.0, None, 2.0, None)),
+        ("high", "high", (None, None, 1.0, None)),
+        (None, "low", (2.0, None, None, None)),
+        (None, None, (None, None, None, None)),
+    ],
+)
+def test_the_severity_of_a_reported_state_is_a_threshold_of_one_for_degraded_and_two_for_unhealthy(
+    file: Path, degraded: str | None, unhealthy: str | None, expected: tuple[float | None, ...]
+) -> None:
+    config = load(file, {"component_health": {"degraded": degraded, "unhealthy": unhealthy}})
 
-    assert 0 == rows["component_health.degraded"]
-    assert 3 == rows["component_health.unhealthy"]
+    assert expected == levels(config, "component_health", "*")
 
 
 def test_the_schedule_is_made_of_durations_and_a_time_of_day(file: Path) -> None:
@@ -566,6 +575,14 @@ MISTAKES = {
     "override for every source": (
         '{"overrides": {"error_rates": {§"*": {}}}}', "overrides.error_rates.*", "must name one source",
         "the exact name of a component, task type, queue or host",
+    ),
+    "unhealthy milder than degraded": (
+        '{"component_health": {"degraded": "high", "unhealthy": §"medium"}}', "component_health.unhealthy",
+        "must not be milder than degraded (high)", "the same severity or a higher one",
+    ),
+    "unhealthy without alert, but degraded with one": (
+        '{"component_health": {"unhealthy": §null}}', "component_health.unhealthy",
+        "must not be milder than degraded (medium)", "the same severity or a higher one",
     ),
     "unknown severity": (
         '{"component_health": {"degraded": §"hihg"}}', "component_health.degraded",
@@ -934,8 +951,8 @@ def test_whatever_is_changed_in_a_file_it_loads_or_each_error_names_its_line_and
     found = load_or_problems(file, text)
 
     if isinstance(found, Config):
-        assert 12 <= len(found.threshold_rows())
-        assert 17 == len(found.settings_rows())
+        assert 13 <= len(found.threshold_rows())
+        assert 15 == len(found.settings_rows())
         assert len(document.get("channels", {})) == len(found.describe_channels())
     else:
         assert found

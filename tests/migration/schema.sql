@@ -1,0 +1,976 @@
+-- What the files in sql/ make, without day partitions, function bodies and view definitions (they stand in sql/).
+-- Written by `AUTOMON_RENEW_SCHEMA_DUMP=1 pytest tests/migration/test_schema_dump.py`; a test compares it with a migrated database.
+
+TABLE alert_deliveries ROW LEVEL SECURITY
+    -- The outbox: one row for each transition, channel and recipient. uncertain: an earlier attempt may have arrived.
+    id bigint NOT NULL DEFAULT nextval('alert_deliveries_id_seq'::regclass)
+    transition_id bigint NOT NULL
+    alert_id bigint NOT NULL
+    channel text NOT NULL
+    recipient text NOT NULL
+    status text NOT NULL
+    created_at timestamp with time zone NOT NULL
+    next_attempt_at timestamp with time zone NOT NULL
+    attempts integer NOT NULL DEFAULT 0
+    first_attempt_at timestamp with time zone
+    uncertain boolean NOT NULL DEFAULT false
+    claimed_by text
+    lease_until timestamp with time zone
+    finished_at timestamp with time zone
+    last_error text
+    CONSTRAINT alert_deliveries_pkey PRIMARY KEY (id)
+    CONSTRAINT alert_deliveries_transition_id_fkey FOREIGN KEY (transition_id) REFERENCES alert_transitions(id) ON DELETE CASCADE
+    CONSTRAINT finished_at_set_iff_done CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'sending'::text]))))
+    CONSTRAINT leased_iff_sending CHECK (((status = 'sending'::text) = (lease_until IS NOT NULL)))
+    CONSTRAINT one_delivery_per_transition_and_recipient UNIQUE (transition_id, channel, recipient)
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'failed'::text, 'expired'::text, 'silenced'::text])))
+    CREATE INDEX alert_deliveries_alert ON alert_deliveries USING btree (alert_id, channel, recipient, id)
+    CREATE INDEX alert_deliveries_open ON alert_deliveries USING btree (channel, id) WHERE (status = ANY (ARRAY['pending'::text, 'sending'::text]))
+    CREATE UNIQUE INDEX alert_deliveries_pkey ON alert_deliveries USING btree (id)
+    CREATE UNIQUE INDEX one_delivery_per_transition_and_recipient ON alert_deliveries USING btree (transition_id, channel, recipient)
+
+SEQUENCE alert_deliveries_id_seq
+
+TABLE alert_silences ROW LEVEL SECURITY
+    -- Who silenced what until when, and why. * stands for every alert type or every source.
+    id bigint NOT NULL DEFAULT nextval('alert_silences_id_seq'::regclass)
+    alert_type text NOT NULL
+    source text NOT NULL
+    starts_at timestamp with time zone NOT NULL
+    ends_at timestamp with time zone NOT NULL
+    created_by text NOT NULL
+    reason text NOT NULL
+    CONSTRAINT alert_silences_pkey PRIMARY KEY (id)
+    CONSTRAINT ends_after_start CHECK ((ends_at >= starts_at))
+    CREATE INDEX alert_silences_ends_at ON alert_silences USING btree (ends_at)
+    CREATE UNIQUE INDEX alert_silences_pkey ON alert_silences USING btree (id)
+
+SEQUENCE alert_silences_id_seq
+
+TABLE alert_transitions ROW LEVEL SECURITY
+    -- Every change of every alert, with what was measured at that moment. Append-only.
+    id bigint NOT NULL DEFAULT nextval('alert_transitions_id_seq'::regclass)
+    alert_id bigint NOT NULL
+    kind text NOT NULL
+    at timestamp with time zone NOT NULL
+    severity text NOT NULL
+    previous_severity text
+    summary text NOT NULL
+    value double precision
+    threshold double precision
+    evidence jsonb NOT NULL
+    actor text
+    note text
+    CONSTRAINT alert_transitions_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES alerts(id) ON DELETE CASCADE
+    CONSTRAINT alert_transitions_pkey PRIMARY KEY (id)
+    CONSTRAINT kind_is_known CHECK ((kind = ANY (ARRAY['opened'::text, 'escalated'::text, 'eased'::text, 'acknowledged'::text, 'reminded'::text, 'resolved'::text])))
+    CREATE INDEX alert_transitions_alert ON alert_transitions USING btree (alert_id, id)
+    CREATE UNIQUE INDEX alert_transitions_pkey ON alert_transitions USING btree (id)
+
+SEQUENCE alert_transitions_id_seq
+
+TABLE alerts ROW LEVEL SECURITY
+    -- What is wrong, or was: at most one open alert for each (alert_type, source). value and threshold in the unit that stands beside them.
+    id bigint NOT NULL DEFAULT nextval('alerts_id_seq'::regclass)
+    alert_type text NOT NULL
+    source text NOT NULL
+    severity text NOT NULL
+    summary text NOT NULL
+    value double precision
+    threshold double precision
+    unit text NOT NULL
+    evidence jsonb NOT NULL
+    opened_at timestamp with time zone NOT NULL
+    last_seen_at timestamp with time zone NOT NULL
+    peak_severity text NOT NULL
+    peak_value double precision
+    peak_summary text NOT NULL
+    peak_at timestamp with time zone NOT NULL
+    clear_since timestamp with time zone
+    last_told_at timestamp with time zone
+    acknowledged_at timestamp with time zone
+    acknowledged_by text
+    acknowledged_note text
+    resolved_at timestamp with time zone
+    resolved_by text
+    CONSTRAINT acknowledged_by_someone CHECK (((acknowledged_at IS NULL) = (acknowledged_by IS NULL)))
+    CONSTRAINT alerts_pkey PRIMARY KEY (id)
+    CONSTRAINT resolved_after_opened CHECK ((resolved_at >= opened_at))
+    CONSTRAINT resolved_by_set_iff_resolved CHECK (((resolved_at IS NULL) = (resolved_by IS NULL)))
+    CONSTRAINT severity_is_known CHECK (((severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text])) AND (peak_severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text]))))
+    CREATE INDEX alerts_opened_at ON alerts USING btree (opened_at)
+    CREATE UNIQUE INDEX alerts_pkey ON alerts USING btree (id)
+    CREATE INDEX alerts_resolved_at ON alerts USING btree (resolved_at) WHERE (resolved_at IS NOT NULL)
+    CREATE UNIQUE INDEX one_open_alert_per_source ON alerts USING btree (alert_type, source) WHERE (resolved_at IS NULL)
+
+SEQUENCE alerts_id_seq
+
+TABLE delivery_attempts ROW LEVEL SECURITY
+    -- Every attempt to deliver: how long it took, how it ended, and what the other side answered, without secrets.
+    id bigint NOT NULL DEFAULT nextval('delivery_attempts_id_seq'::regclass)
+    delivery_id bigint NOT NULL
+    attempt integer NOT NULL
+    finished_at timestamp with time zone NOT NULL
+    duration_seconds double precision NOT NULL
+    outcome text NOT NULL
+    reason text
+    detail text NOT NULL
+    CONSTRAINT delivery_attempts_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES alert_deliveries(id) ON DELETE CASCADE
+    CONSTRAINT delivery_attempts_pkey PRIMARY KEY (id)
+    CONSTRAINT outcome_is_known CHECK ((outcome = ANY (ARRAY['sent'::text, 'failed'::text])))
+    CONSTRAINT reason_set_iff_failed CHECK (((outcome = 'failed'::text) = (reason IS NOT NULL)))
+    CREATE INDEX delivery_attempts_delivery ON delivery_attempts USING btree (delivery_id)
+    CREATE UNIQUE INDEX delivery_attempts_pkey ON delivery_attempts USING btree (id)
+
+SEQUENCE delivery_attempts_id_seq
+
+TABLE error_tracking PARTITION BY RANGE (occurred_at) ROW LEVEL SECURITY
+    -- Errors as they were recorded; task_id is empty for an error outside of any task.
+    id bigint NOT NULL DEFAULT nextval('error_tracking_id_seq'::regclass)
+    fact_id uuid NOT NULL  -- Tells a fact from its replay. Random for a new fact, derived from the content when the moment was given.
+    occurred_at timestamp with time zone NOT NULL
+    task_id text
+    component text NOT NULL
+    error_type text NOT NULL
+    severity text NOT NULL
+    error_message text NOT NULL
+    stack_trace text
+    context jsonb
+    CONSTRAINT severity_is_known CHECK ((severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text])))
+    CREATE INDEX error_tracking_component ON ONLY error_tracking USING btree (component, occurred_at)
+    CREATE INDEX error_tracking_task_id ON ONLY error_tracking USING btree (task_id) WHERE (task_id IS NOT NULL)
+    CREATE UNIQUE INDEX one_row_per_error ON ONLY error_tracking USING btree (occurred_at, fact_id)
+
+SEQUENCE error_tracking_id_seq
+
+TABLE host_metrics PARTITION BY RANGE (sampled_at) ROW LEVEL SECURITY
+    -- One row for each look at a host. disk_percent is that of the fullest disk; sample holds everything that was seen.
+    host text NOT NULL
+    sampled_at timestamp with time zone NOT NULL
+    cpu_percent double precision
+    memory_percent double precision
+    swap_percent double precision
+    disk_percent double precision
+    load_per_core double precision
+    sample jsonb NOT NULL
+    CREATE UNIQUE INDEX one_sample_per_host_and_moment ON ONLY host_metrics USING btree (host, sampled_at)
+
+TABLE job_runs ROW LEVEL SECURITY
+    -- The runs of automon's own jobs: which instance ran what, when, and what came of it.
+    id bigint NOT NULL DEFAULT nextval('job_runs_id_seq'::regclass)
+    job text NOT NULL
+    instance text NOT NULL
+    started_at timestamp with time zone NOT NULL
+    finished_at timestamp with time zone
+    outcome text NOT NULL DEFAULT 'running'::text
+    counts jsonb NOT NULL DEFAULT '{}'::jsonb
+    error text
+    CONSTRAINT finished_at_set_iff_finished CHECK (((finished_at IS NULL) = (outcome = 'running'::text)))
+    CONSTRAINT job_runs_pkey PRIMARY KEY (id)
+    CONSTRAINT outcome_is_known CHECK ((outcome = ANY (ARRAY['running'::text, 'succeeded'::text, 'failed'::text])))
+    CREATE INDEX job_runs_job ON job_runs USING btree (job, started_at)
+    CREATE UNIQUE INDEX job_runs_pkey ON job_runs USING btree (id)
+    CREATE INDEX job_runs_started_at ON job_runs USING btree (started_at)
+
+SEQUENCE job_runs_id_seq
+
+TABLE monitored_sources ROW LEVEL SECURITY
+    -- The queues and hosts that have reported, so that a silent one is missed without a search through history.
+    kind text NOT NULL
+    name text NOT NULL
+    first_reported_at timestamp with time zone NOT NULL
+    CONSTRAINT kind_is_known CHECK ((kind = ANY (ARRAY['queue'::text, 'host'::text])))
+    CONSTRAINT monitored_sources_pkey PRIMARY KEY (kind, name)
+    CREATE UNIQUE INDEX monitored_sources_pkey ON monitored_sources USING btree (kind, name)
+
+TYPE monitoring_finding
+    -- What a check says of one source at a moment. No severity: within its limits.
+    alert_type text
+    source text
+    severity text
+    value double precision
+    threshold double precision
+    unit text
+    summary text
+    evidence jsonb
+
+TABLE monitoring_migrations ROW LEVEL SECURITY
+    -- Ledger of the schema files that were applied, with the SHA-256 of each.
+    file text NOT NULL
+    checksum text NOT NULL
+    applied_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+    CONSTRAINT monitoring_migrations_pkey PRIMARY KEY (file)
+    CREATE UNIQUE INDEX monitoring_migrations_pkey ON monitoring_migrations USING btree (file)
+
+TABLE monitoring_settings ROW LEVEL SECURITY
+    -- Numbers that the functions work with; the unit is the last word of the name. The service writes here what the config says.
+    name text NOT NULL
+    value double precision NOT NULL
+    origin text NOT NULL DEFAULT 'shipped'::text
+    updated_at timestamp with time zone NOT NULL DEFAULT now()
+    CONSTRAINT monitoring_settings_pkey PRIMARY KEY (name)
+    CONSTRAINT origin_is_known CHECK ((origin = ANY (ARRAY['shipped'::text, 'config'::text, 'sql'::text])))
+    CONSTRAINT value_is_finite CHECK (((value <> ALL (ARRAY['NaN'::double precision, 'Infinity'::double precision, '-Infinity'::double precision])) AND (value >= (0)::double precision)))
+    CREATE UNIQUE INDEX monitoring_settings_pkey ON monitoring_settings USING btree (name)
+
+TABLE monitoring_thresholds ROW LEVEL SECURITY
+    -- From which value on a source is of which severity; * is every source without a row of its own, NULL a level that is not used.
+    alert_type text NOT NULL
+    source text NOT NULL DEFAULT '*'::text
+    low double precision
+    medium double precision
+    high double precision
+    critical double precision
+    origin text NOT NULL DEFAULT 'shipped'::text
+    updated_at timestamp with time zone NOT NULL DEFAULT now()
+    CONSTRAINT monitoring_thresholds_pkey PRIMARY KEY (alert_type, source)
+    CONSTRAINT origin_is_known CHECK ((origin = ANY (ARRAY['shipped'::text, 'config'::text, 'sql'::text])))
+    CREATE UNIQUE INDEX monitoring_thresholds_pkey ON monitoring_thresholds USING btree (alert_type, source)
+
+TABLE notification_channels ROW LEVEL SECURITY
+    -- The channels in use, as the service read them from its config: who is told of what. Addresses and secrets stay with the service.
+    name text NOT NULL
+    recipients text[] NOT NULL
+    min_severity text NOT NULL
+    notify_on text[] NOT NULL
+    updated_at timestamp with time zone NOT NULL DEFAULT now()
+    CONSTRAINT notification_channels_pkey PRIMARY KEY (name)
+    CONSTRAINT severity_is_known CHECK ((min_severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text])))
+    CREATE UNIQUE INDEX notification_channels_pkey ON notification_channels USING btree (name)
+
+TABLE performance_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
+    -- Measurements as they were recorded, in the unit that stands beside each.
+    id bigint NOT NULL DEFAULT nextval('performance_monitoring_id_seq'::regclass)
+    fact_id uuid NOT NULL
+    recorded_at timestamp with time zone NOT NULL
+    component text NOT NULL
+    metric_name text NOT NULL
+    metric_type text NOT NULL
+    value double precision NOT NULL
+    unit text NOT NULL
+    tags jsonb
+    CREATE UNIQUE INDEX one_row_per_measurement ON ONLY performance_monitoring USING btree (recorded_at, fact_id)
+    CREATE INDEX performance_monitoring_metric ON ONLY performance_monitoring USING btree (metric_name, recorded_at)
+
+SEQUENCE performance_monitoring_id_seq
+
+TABLE processing_metrics PARTITION BY LIST (((end_time IS NULL))) ROW LEVEL SECURITY
+    -- Tasks: one row for each execution of the user's work, running or ended. Sizes in bytes or items, as the user counts; progress in percent.
+    id bigint NOT NULL DEFAULT nextval('processing_metrics_id_seq'::regclass)
+    task_id text NOT NULL
+    task_type text NOT NULL
+    worker_id text
+    status text NOT NULL DEFAULT 'running'::text
+    start_time timestamp with time zone NOT NULL
+    end_time timestamp with time zone
+    duration_seconds double precision
+    input_size bigint
+    output_size bigint
+    heartbeat_at timestamp with time zone
+    progress double precision
+    current_step text
+    step_timings jsonb
+    error_message text
+    CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
+    CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
+    CONSTRAINT progress_is_a_percentage CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
+    CONSTRAINT running_iff_not_ended CHECK (((end_time IS NULL) = (status = 'running'::text)))
+    CONSTRAINT sizes_are_not_negative CHECK (((input_size >= 0) AND (output_size >= 0)))
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+
+TABLE processing_metrics_history PARTITION BY RANGE (end_time) FOR VALUES IN (false) ROW LEVEL SECURITY
+    -- The tasks that have ended, a partition for each UTC day of their end.
+    id bigint NOT NULL DEFAULT nextval('processing_metrics_id_seq'::regclass)
+    task_id text NOT NULL
+    task_type text NOT NULL
+    worker_id text
+    status text NOT NULL DEFAULT 'running'::text
+    start_time timestamp with time zone NOT NULL
+    end_time timestamp with time zone
+    duration_seconds double precision
+    input_size bigint
+    output_size bigint
+    heartbeat_at timestamp with time zone
+    progress double precision
+    current_step text
+    step_timings jsonb
+    error_message text
+    CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
+    CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
+    CONSTRAINT progress_is_a_percentage CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
+    CONSTRAINT running_iff_not_ended CHECK (((end_time IS NULL) = (status = 'running'::text)))
+    CONSTRAINT sizes_are_not_negative CHECK (((input_size >= 0) AND (output_size >= 0)))
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+    CREATE INDEX processing_metrics_history_end_time ON ONLY processing_metrics_history USING btree (end_time)
+    CREATE INDEX processing_metrics_history_start_time ON ONLY processing_metrics_history USING btree (start_time)
+    CREATE INDEX processing_metrics_history_task_id ON ONLY processing_metrics_history USING btree (task_id)
+
+SEQUENCE processing_metrics_id_seq
+
+TABLE processing_metrics_running FOR VALUES IN (true) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=200) ROW LEVEL SECURITY
+    -- The tasks that run now; small, whatever the history holds.
+    id bigint NOT NULL DEFAULT nextval('processing_metrics_id_seq'::regclass)
+    task_id text NOT NULL
+    task_type text NOT NULL
+    worker_id text
+    status text NOT NULL DEFAULT 'running'::text
+    start_time timestamp with time zone NOT NULL
+    end_time timestamp with time zone
+    duration_seconds double precision
+    input_size bigint
+    output_size bigint
+    heartbeat_at timestamp with time zone
+    progress double precision
+    current_step text
+    step_timings jsonb
+    error_message text
+    CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
+    CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
+    CONSTRAINT one_running_row_per_task UNIQUE (task_id)
+    CONSTRAINT progress_is_a_percentage CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
+    CONSTRAINT running_iff_not_ended CHECK (((end_time IS NULL) = (status = 'running'::text)))
+    CONSTRAINT sizes_are_not_negative CHECK (((input_size >= 0) AND (output_size >= 0)))
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+    CREATE UNIQUE INDEX one_running_row_per_task ON processing_metrics_running USING btree (task_id)
+
+TABLE queue_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
+    -- What queues reported. completed and failed count since the report before.
+    id bigint NOT NULL DEFAULT nextval('queue_monitoring_id_seq'::regclass)
+    queue_name text NOT NULL
+    recorded_at timestamp with time zone NOT NULL
+    pending bigint NOT NULL
+    processing bigint
+    completed bigint
+    failed bigint
+    oldest_pending_seconds double precision
+    CONSTRAINT counts_are_not_negative CHECK (((pending >= 0) AND (processing >= 0) AND (completed >= 0) AND (failed >= 0) AND (oldest_pending_seconds >= (0)::double precision)))
+    CREATE UNIQUE INDEX one_report_per_queue_and_moment ON ONLY queue_monitoring USING btree (queue_name, recorded_at)
+
+SEQUENCE queue_monitoring_id_seq
+
+TABLE system_health WITH (fillfactor=70) ROW LEVEL SECURITY
+    -- State intervals of components: one row for as long as a component stayed in one state. The open interval has no ended_at. response_time_ms is the last that was reported.
+    id bigint NOT NULL DEFAULT nextval('system_health_id_seq'::regclass)
+    component_type text NOT NULL
+    component_name text NOT NULL
+    status text NOT NULL
+    started_at timestamp with time zone NOT NULL
+    ended_at timestamp with time zone
+    last_reported_at timestamp with time zone NOT NULL
+    report_count bigint NOT NULL DEFAULT 1
+    response_time_ms double precision
+    failure_reason text
+    details jsonb
+    CONSTRAINT reported_within_the_interval CHECK (((last_reported_at >= started_at) AND (ended_at >= last_reported_at)))
+    CONSTRAINT response_time_is_not_negative CHECK ((response_time_ms >= (0)::double precision))
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['healthy'::text, 'degraded'::text, 'unhealthy'::text])))
+    CONSTRAINT system_health_pkey PRIMARY KEY (id)
+    CREATE UNIQUE INDEX one_current_state_per_component ON system_health USING btree (component_type, component_name) WHERE (ended_at IS NULL)
+    CREATE INDEX system_health_component ON system_health USING btree (component_type, component_name, started_at)
+    CREATE UNIQUE INDEX system_health_pkey ON system_health USING btree (id)
+
+SEQUENCE system_health_id_seq
+
+VIEW v_active_alerts
+    -- The open alerts, worst first: what is measured, the limit, since when, how bad it was, who has it, whether it is silenced.
+    id bigint
+    alert_type text
+    source text
+    severity text
+    status text
+    summary text
+    value double precision
+    threshold double precision
+    unit text
+    opened_at timestamp with time zone
+    age_seconds double precision
+    last_seen_at timestamp with time zone
+    clear_since timestamp with time zone
+    peak_severity text
+    peak_value double precision
+    peak_summary text
+    peak_at timestamp with time zone
+    acknowledged_at timestamp with time zone
+    acknowledged_by text
+    acknowledged_note text
+    silenced_until timestamp with time zone
+    last_told_at timestamp with time zone
+    evidence jsonb
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_error_summary
+    -- The errors of the last 24 hours by component and type: counts by severity, tasks affected, first, last and newest message.
+    component text
+    error_type text
+    errors_24h bigint
+    errors_last_hour bigint
+    low bigint
+    medium bigint
+    high bigint
+    critical bigint
+    affected_tasks bigint
+    first_seen_at timestamp with time zone
+    last_seen_at timestamp with time zone
+    last_seen_age_seconds double precision
+    last_message text
+    last_task_id text
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_performance_trends
+    -- Each measurement by hour over 24 hours: mean, extremes, percentiles, and the change against the hour before.
+    metric_name text
+    metric_type text
+    component text
+    unit text
+    hour timestamp with time zone
+    measurements bigint
+    avg_value double precision
+    min_value double precision
+    max_value double precision
+    p50 double precision
+    p95 double precision
+    p99 double precision
+    previous_avg_value double precision
+    change_percent numeric
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_queue_performance
+    -- Each queue: what waits and since when, how that changed within the hour, and in how many seconds it would be empty at that pace (NULL: not shrinking).
+    queue_name text
+    pending bigint
+    processing bigint
+    oldest_pending_seconds double precision
+    last_reported_at timestamp with time zone
+    report_age_seconds double precision
+    pending_1h_ago bigint
+    change_1h bigint
+    max_pending_1h bigint
+    completed_last_hour numeric
+    failed_last_hour numeric
+    completed_per_minute numeric
+    seconds_to_empty numeric
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_realtime_processing_status
+    -- Each task type now and over the last hour: what runs and for how long, what ended how, durations in seconds, the last error.
+    task_type text
+    running bigint
+    busy_workers bigint
+    oldest_running_seconds double precision
+    oldest_running_task_id text
+    last_heartbeat_age_seconds double precision
+    completed_last_hour bigint
+    failed_last_hour bigint
+    cancelled_last_hour bigint
+    failure_rate_percent numeric
+    ended_per_minute numeric
+    avg_seconds double precision
+    p50_seconds double precision
+    p95_seconds double precision
+    p99_seconds double precision
+    last_started_at timestamp with time zone
+    last_ended_at timestamp with time zone
+    last_failed_at timestamp with time zone
+    last_error text
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_system_health_summary
+    -- Each component: its state and since when, its uptime over 24 hours, 7 and 30 days, its last failure and recovery.
+    component_type text
+    component_name text
+    status text
+    status_since timestamp with time zone
+    status_age_seconds double precision
+    last_reported_at timestamp with time zone
+    report_age_seconds double precision
+    response_time_ms double precision
+    failure_reason text
+    uptime_24h_percent double precision
+    uptime_7d_percent double precision
+    uptime_30d_percent double precision
+    outages_24h bigint
+    last_failure_at timestamp with time zone
+    last_failure_reason text
+    last_recovered_at timestamp with time zone
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+FUNCTION acknowledge_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_note text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Takes an alert in hand: reminders stop, an escalation is still told. False when it is in hand or resolved. By default the session's user. Raises AM009.
+    GRANT EXECUTE TO automon_operator
+
+FUNCTION apply_findings(p_alert_types text[], p_findings monitoring_finding[], p_now timestamp with time zone DEFAULT now(), p_resolve_only boolean DEFAULT false) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Turns the findings of the alert types named into alerts, transitions and deliveries, in one transaction; answers how many transitions it wrote. An open alert without a firing finding clears. Evaluations that come at once wait for each other; one that is older than what an alert has seen changes nothing.
+
+FUNCTION automon_summary(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The part "automon" of the dashboard summary: its own checks, clean-up, channels and partitions.
+
+FUNCTION begin_job_run(p_job text, p_instance text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS bigint
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records that a job starts; answers the number of the run.
+
+FUNCTION begin_migration(p_file text, p_checksum text) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Enters a file in the ledger and answers whether it is to be applied now. Raises AM010 when an applied file has changed since.
+
+FUNCTION bind_functions_to_schema() RETURNS void
+    PLPGSQL VOLATILE
+    -- Makes the functions of the current schema name that schema in their bodies. Does nothing in "public".
+
+FUNCTION check_error_rate_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Checks the errors of each component; answers how many alerts it changed.
+
+FUNCTION check_host_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Checks CPU, memory, disks and silence of each host; answers how many alerts it changed.
+
+FUNCTION check_processing_performance_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Checks the tasks of each type: how many fail, how long they take, how long they are running; answers how many alerts it changed.
+
+FUNCTION check_queue_backlog_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Checks the length and the silence of each queue; answers how many alerts it changed.
+
+FUNCTION check_system_health_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Checks the state, the response time and the silence of each component; answers how many alerts it changed.
+
+FUNCTION claim_deliveries(p_channel text, p_holder text, p_lease interval DEFAULT '00:02:00'::interval, p_limit integer DEFAULT 1) RETURNS SETOF jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Claims due deliveries of a channel for a holder until the lease ends, oldest first, and answers the delivery_message of each. What another holds is passed over.
+
+FUNCTION cleanup_old_monitoring_data(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Removes what has passed its term and answers what it removed. "more": there are more expired errors than one call deletes, call it again. "partitions_in_use": days that readers held open, left for the next call.
+
+FUNCTION clear_alert(p_alert alerts, p_finding monitoring_finding, p_now timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Resolves an alert that has been within its limits for alerts.resolve_after_seconds; until then remembers since when. Only apply_findings calls it.
+
+FUNCTION close_alert(p_alert alerts, p_summary text, p_value double precision, p_now timestamp with time zone, p_by text, p_note text DEFAULT NULL::text) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Resolves an alert. Its transition says what is measured now and what was not repaired.
+
+FUNCTION complete_task_tracking(p_task_id text, p_status text DEFAULT 'completed'::text, p_output_size bigint DEFAULT NULL::bigint, p_step_timings jsonb DEFAULT NULL::jsonb, p_error_message text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records that a task has ended. True when stored; false when it had ended before (the first end stands). Raises AM002, AM004, AM005, AM007 (never started), AM008.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION complete_task_tracking(text, text, bigint, jsonb, text, timestamp without time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Refuses a moment without a time zone (AM006 naive_time).
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION component_evidence(p_source text, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The last states of a component with their reasons, and its uptime.
+
+FUNCTION component_states_at(p_now timestamp with time zone) RETURNS TABLE(source text, status text, since timestamp with time zone, reported_at timestamp with time zone, response_time_ms double precision, failure_reason text, reports bigint, rhythm_seconds double precision)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The state of each component at a moment, how often it reported within seven days, and the mean seconds between two of those reports.
+
+FUNCTION counted(p_count double precision, p_noun text) RETURNS text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- A count with its noun: 1 error, 12 errors.
+
+FUNCTION day_partition_name(p_table text, p_at timestamp with time zone) RETURNS text
+    SQL STABLE PARALLEL SAFE
+    -- The name of the partition that holds the UTC day of a moment.
+
+FUNCTION day_partitioned_tables() RETURNS SETOF text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The tables that are partitioned by UTC day.
+
+FUNCTION delete_expired_errors(p_now timestamp with time zone, p_limit integer) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Deletes errors that have passed the term of their severity, a limited number; answers how many.
+
+FUNCTION delete_expired_records(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Deletes resolved alerts (not before their messages are out), closed health intervals, job runs and silences that have passed their term.
+
+FUNCTION delivery_message(p_delivery_id bigint) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- All that a message may say, as JSON: the transition, its alert, and what else is open.
+
+FUNCTION drop_expired_partition(p_partition text) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=200ms
+    -- Drops a partition without holding writers up for more than 200 ms at a time; false when it stayed in use.
+
+FUNCTION end_silence(p_silence_id bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Ends a silence now; false when there is none of that number or it has ended.
+    GRANT EXECUTE TO automon_operator
+
+FUNCTION ensure_day_partition(p_table text, p_at timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Makes the partition for the UTC day of a moment and answers whether it was missing. Takes SHARE UPDATE EXCLUSIVE on the table; writers go on.
+
+FUNCTION ensure_partitions(p_days_ahead integer DEFAULT 8, p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Makes the partitions of yesterday, today and the days ahead of every table of facts; answers how many were missing. Idempotent.
+
+FUNCTION error_evidence(p_component text, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What the last hour's errors of a component were: kinds, messages, tasks, first and last time, and the trend of six hours.
+
+FUNCTION error_signature(p_message text) RETURNS text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- An error message without what changes from one occurrence to the next (numbers, ids): the first line, 200 characters, with # for each.
+
+FUNCTION evaluate_all(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Every finding of every check at a moment.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_component_health(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- component_health, response_time, component_silence: the reported state of each component, its response time, and whether it has fallen silent.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_error_rate(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- error_rate: errors of each component within the hour before the moment.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_failure_rate(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- failure_rate: percent of the tasks of each type that failed, of those that ended within the hour before the moment (not the cancelled ones).
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_hosts(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- host_cpu, host_memory, host_disk, host_silence: how busy and full each host is, and whether its samples have stopped.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_processing_time(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- processing_time: seconds that the tasks of each type took, 95th percentile of those that ended within the hour before the moment.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_queue_backlog(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- queue_backlog, queue_silence: how many tasks wait in each queue, and whether it has stopped reporting.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_running_time(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- running_time: seconds that the oldest running task of each type has been at it.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evidence_for(p_alert_type text, p_source text, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The evidence about one source at a moment, also when it is within its limits.
+
+FUNCTION expired_partitions(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(table_name text, partition_name text)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The day partitions that hold nothing but what has passed its term, oldest first.
+
+FUNCTION extend_health_interval(p_report system_health) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Prolongs a component's open interval by a report, or closes it and opens the next. False for a report older than what is known; NULL when the component has no interval yet.
+
+FUNCTION fact_identity(p_at timestamp with time zone, VARIADIC p_content text[]) RETURNS uuid
+    PLPGSQL VOLATILE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    -- The identity of a fact: random when it happens now, derived from its content when its moment was given, so that a replay meets itself.
+
+FUNCTION fact_moment(p_at timestamp with time zone) RETURNS timestamp with time zone
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- The moment of a fact: the one given, or now. Raises AM005 invalid_time for one more than a minute ahead, or before the year 2000.
+
+FUNCTION finish_delivery_attempt(p_delivery_id bigint, p_holder text, p_outcome text, p_duration_seconds double precision, p_detail text DEFAULT ''::text, p_reason text DEFAULT NULL::text, p_uncertain boolean DEFAULT false, p_retry_after interval DEFAULT NULL::interval, p_final_status text DEFAULT NULL::text) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records how an attempt ended (sent or failed) and what follows: sent, another attempt after a while, or the end. False when the lease was lost to another holder; the attempt is recorded all the same.
+
+FUNCTION finish_job_run(p_run_id bigint, p_outcome text, p_counts jsonb DEFAULT '{}'::jsonb, p_error text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records how a run ended (succeeded or failed) and what it counted; false when it had ended.
+
+FUNCTION finished_tasks_evidence(p_task_type text, p_now timestamp with time zone, p_of text) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What the last hour's tasks of a type were, seen for their failures or for their durations: workers, messages, first and last time, and the trend of six hours.
+
+FUNCTION follow_alert(p_alert alerts, p_finding monitoring_finding, p_now timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Brings an open alert up to what is measured now; answers whether its severity changed. Only apply_findings calls it.
+
+FUNCTION get_alert_story(p_alert_id bigint) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- An alert as JSON, with each of its transitions and what became of their deliveries; NULL for a number that there is not.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_component_uptime(p_component_type text, p_component_name text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS double precision
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Percent of the known time within the window in which a component was not unhealthy; NULL when nothing is known. Silence counts neither way.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_dashboard_summary(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Everything at a glance, as JSON: tasks, errors, components, queues, hosts, alerts, and automon itself.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- How the tasks of each type (or of one) that ended within the window went: counts, failure rate in percent, durations in seconds, sizes, workers.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION grade(p_thresholds monitoring_thresholds[], p_alert_type text, p_source text, p_value double precision) RETURNS TABLE(severity text, threshold double precision)
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The severity of a value and the threshold that it reached; no severity and the lowest threshold for one within its limits. No row for an alert type without thresholds.
+
+FUNCTION grant_to_roles() RETURNS void
+    PLPGSQL VOLATILE
+    -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what role_functions names (and the views) to the roles that exist. Idempotent.
+
+FUNCTION host_evidence(p_host text, p_measure text, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How a host was at its last sample, and the trend of six hours.
+
+FUNCTION host_samples_at(p_now timestamp with time zone) RETURNS TABLE(host text, cpu_percent double precision, memory_percent double precision, sample jsonb, sampled_at timestamp with time zone, samples bigint, rhythm_seconds double precision)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The latest sample of each host at a moment, its mean CPU over the newest five, and the mean seconds between them.
+
+FUNCTION hour_window(p_now timestamp with time zone) RETURNS jsonb
+    SQL STABLE PARALLEL SAFE
+    -- The part of an evidence that says which hour was measured.
+
+FUNCTION in_words(p_value double precision, p_unit text DEFAULT ''::text) RETURNS text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- A value with its unit as a person reads it: seconds as s, min, h or days; %, ms; anything else as a bare number.
+
+FUNCTION is_name(p_value text) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Answers whether a text can name something: not empty, at most 512 bytes (what an index holds).
+
+FUNCTION is_silenced(p_alert_type text, p_source text, p_at timestamp with time zone) RETURNS boolean
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Whether a silence covers an alert at a moment.
+
+FUNCTION judged_alert_types() RETURNS text[]
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The alert types that evaluate_all judges.
+
+FUNCTION last_success_of(p_job text) RETURNS timestamp with time zone
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- When the last run of a job that succeeded was started; NULL when none has.
+
+FUNCTION left_unrepaired(p_alert alerts) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What the end of an alert did not repair, as the part "left" of an evidence; empty when nothing is left.
+
+FUNCTION next_delivery_in(p_channel text) RETURNS interval
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- How long until a delivery of the channel can be claimed (not one that waits behind another of its alert); NULL when none waits.
+
+FUNCTION number_in_words(p_value double precision) RETURNS text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- A number as a person reads it: thousands separated, two digits behind the point at the most.
+
+FUNCTION open_alert(p_finding monitoring_finding, p_now timestamp with time zone) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Opens an alert for a finding. Only apply_findings calls it.
+
+FUNCTION open_alert_or_refuse(p_alert_id bigint) RETURNS alerts
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- The alert of that number, open or not, kept from changing until the transaction ends. Raises AM009.
+
+FUNCTION queue_evidence(p_queue_name text, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How a queue came to be as long as it is: an hour's beginning and end, its oldest task, what was done, and the trend of six hours.
+
+FUNCTION queue_reports_at(p_now timestamp with time zone) RETURNS TABLE(queue_name text, pending bigint, processing bigint, oldest_pending_seconds double precision, reported_at timestamp with time zone, reports bigint, rhythm_seconds double precision)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The latest report of each queue at a moment, how many of its newest five there are, and the mean seconds between them.
+
+FUNCTION quiet_summary(p_alert_type text) RETURNS text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- What is said of a source that a check no longer measures.
+
+FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_error_message text, p_component text DEFAULT NULL::text, p_stack_trace text DEFAULT NULL::text, p_context jsonb DEFAULT NULL::jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records an error of a component ('unknown' when none is named); the task may be NULL. True when stored, false when this very error of that moment is known. Raises AM001, AM003, AM005.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_error(text, text, text, text, text, text, jsonb, timestamp without time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Refuses a moment without a time zone (AM006 naive_time).
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records a look at a host: {"cpu_percent", "memory_percent", "swap_percent", "load_per_core", "disks": [{"mount", "percent", …}], …}. True when stored, false when that moment is known. Raises AM001, AM005.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_host_sample(text, jsonb, timestamp without time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Refuses a moment without a time zone (AM006 naive_time).
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_performance_metric(p_metric_name text, p_metric_type text, p_value double precision, p_unit text DEFAULT NULL::text, p_component text DEFAULT NULL::text, p_tags jsonb DEFAULT NULL::jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records a measurement. True when stored, false when this very measurement of that moment is known. Raises AM001, AM004, AM005.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_performance_metric(text, text, double precision, text, text, jsonb, timestamp without time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Refuses a moment without a time zone (AM006 naive_time).
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision DEFAULT NULL::double precision, p_step text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records that a task is alive, its progress in percent and its step. True when stored; false when a later heartbeat is known or the task has ended. Raises AM004, AM005, AM007.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_task_heartbeat(text, double precision, text, timestamp without time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Refuses a moment without a time zone (AM006 naive_time).
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_transition(p_alert alerts, p_kind text, p_at timestamp with time zone, p_previous_severity text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Writes a transition of an alert and, in the same transaction, a delivery for each channel and recipient that is to hear of it.
+
+FUNCTION refuse(p_code text, p_message text, p_hint text) RETURNS void
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Raises the named error with its hint; whatever the caller wrote is undone.
+
+FUNCTION refuse_naive_time() RETURNS boolean
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Raises AM006 naive_time.
+
+FUNCTION refuse_name(p_what text, p_value text) RETURNS void
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Raises AM001 invalid_name.
+
+FUNCTION refuse_negative(p_what text, p_value double precision) RETURNS void
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Raises AM004 invalid_number.
+
+FUNCTION refuse_newer_schema(p_newest_known text) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Raises AM011 when the ledger holds a file that the caller does not know, naming both versions.
+
+FUNCTION refuse_severity(p_value text) RETURNS void
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Raises AM003 invalid_severity.
+
+FUNCTION refuse_unknown_task(p_task_id text) RETURNS boolean
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- False for a task that has ended; raises AM007 for one that never started. Looks through every day: not for the hot path.
+
+FUNCTION remind_of_alerts(p_alert_types text[], p_now timestamp with time zone) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Reminds of critical alerts that nobody has acknowledged for alerts.remind_after_seconds, and of those that an ended silence has hidden.
+
+FUNCTION resolve_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_note text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Resolves an alert by hand. If its cause still stands, the next check opens another one: silence it to keep it quiet. False when it is resolved. Raises AM009.
+    GRANT EXECUTE TO automon_operator
+
+FUNCTION resolve_resolved_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Resolves the alerts whose cause is gone, and opens none; answers how many it resolved.
+
+FUNCTION retention_days(p_table text) RETURNS double precision
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- How many days a partitioned table is kept; for errors the longest of the four.
+
+FUNCTION role_functions(p_role text) RETURNS SETOF text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The functions that are opened to a role.
+
+FUNCTION run_monitoring_checks(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- All checks in one pass, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.
+
+FUNCTION running_tasks_evidence(p_task_type text, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The oldest running tasks of a type: worker, step, progress, last heartbeat.
+
+FUNCTION set_setting(p_name text, p_value double precision, p_origin text DEFAULT 'sql'::text) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Sets a setting, in the unit that its name ends with; answers whether that changed anything. Raises AM004, AM012.
+
+FUNCTION set_threshold(p_alert_type text, p_source text, p_low double precision, p_medium double precision, p_high double precision, p_critical double precision, p_origin text DEFAULT 'sql'::text) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Sets from which value on a source (* for all) is of which severity; NULL leaves a level out. Answers whether that changed anything. A service that runs puts its config's values back. Raises AM012.
+
+FUNCTION setting(p_name text) RETURNS double precision
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The value in force of a setting; NULL for an unknown name.
+
+FUNCTION severity_rank(p_severity text) RETURNS integer
+    SQL IMMUTABLE PARALLEL SAFE
+    -- 1 (low) to 4 (critical); NULL for anything else.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION silence_alerts(p_source text, p_duration interval, p_reason text DEFAULT NULL::text, p_by text DEFAULT NULL::text, p_alert_type text DEFAULT '*'::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS bigint
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Sends no messages about a source (* for every one) for a while; alerts are still opened and kept, and told when the silence ends and they still stand. Answers the silence's number. Raises AM001, AM005.
+    GRANT EXECUTE TO automon_operator
+
+FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigint DEFAULT NULL::bigint, p_worker_id text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records that a task starts. True when stored; false when a task of that id runs already (the first start stands) or this start was recorded before. Raises AM001, AM004, AM005.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION start_task_tracking(text, text, bigint, text, timestamp without time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Refuses a moment without a time zone (AM006 naive_time).
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION sync_channels(p_channels jsonb) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Makes the channels those of the list, fails what waits for one that is gone, and tells of open alerts that were raised while there was no channel.
+
+FUNCTION sync_configuration(p_config jsonb) RETURNS void
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on}]}. Idempotent. Raises AM004, AM012.
+
+FUNCTION task_summary(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The part "tasks" of the dashboard summary.
+
+FUNCTION tasks_running_at(p_now timestamp with time zone) RETURNS SETOF processing_metrics
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The tasks that were running at a moment, whether or not they have ended since.
+
+FUNCTION thresholds_in_force() RETURNS monitoring_thresholds[]
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- All thresholds as one value, the form in which an evaluate_* function takes those of a replay.
+
+FUNCTION trend(p_of text, p_step interval, p_values double precision[]) RETURNS jsonb
+    SQL STABLE PARALLEL SAFE
+    -- The part of an evidence that shows how a value came about: oldest first, one value a step, null where nothing was measured.
+
+FUNCTION update_queue_metrics(p_queue_name text, p_pending bigint, p_processing bigint DEFAULT NULL::bigint, p_completed bigint DEFAULT NULL::bigint, p_failed bigint DEFAULT NULL::bigint, p_oldest_pending_seconds double precision DEFAULT NULL::double precision, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records how long a queue is; completed and failed count since the last report. True when stored, false when that moment is known. Raises AM001, AM004, AM005.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION update_queue_metrics(text, bigint, bigint, bigint, bigint, double precision, timestamp without time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Refuses a moment without a time zone (AM006 naive_time).
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION update_system_health(p_component_type text, p_component_name text, p_status text, p_response_time_ms double precision DEFAULT NULL::double precision, p_failure_reason text DEFAULT NULL::text, p_details jsonb DEFAULT NULL::jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records how a component is. True when stored, false when a later report is known. Response time in milliseconds. Raises AM001, AM002, AM004, AM005.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION update_system_health(text, text, text, double precision, text, jsonb, timestamp without time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Refuses a moment without a time zone (AM006 naive_time).
+    GRANT EXECUTE TO automon_writer
