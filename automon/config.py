@@ -243,16 +243,15 @@ def _change(key: str, old: Any, new: Any) -> str:
 
 
 def _show(value: Any) -> str:
+    """Write a value as the config file has it."""
     match value:
-        case None:
-            return "null"
         case Unavailable(reason=reason):
             return reason
         case float():
             return plain(value)
-        case frozenset() | tuple():
-            return json.dumps(sorted(value) if isinstance(value, frozenset) else value)
-        case bool():
+        case frozenset():
+            return json.dumps(sorted(value))
+        case None | bool() | tuple():
             return json.dumps(value)
         case time():
             return value.strftime("%H:%M")

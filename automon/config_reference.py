@@ -82,7 +82,7 @@ def reference_page() -> str:
 
 
 def main() -> None:
-    """Write both files below the directory given as argument: `python -m automon.config_reference .`"""
+    """Write both files below the given directory: `python -m automon.config_reference .` in a checkout."""
     root = Path(sys.argv[1])
     (root / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
     (root / PAGE_FILE).write_text(reference_page(), encoding="utf-8")
@@ -158,6 +158,9 @@ _SECTION_KINDS = {
 }
 
 
+_WORDS = {"integer": "whole number", "number": "number", "boolean": "true, false", "null": "null", "string": "text"}
+
+
 def _kind(node: dict[str, Any]) -> str:
     """Say in words what a value may be."""
     if node.get("section") or "$ref" in node:
@@ -172,23 +175,17 @@ def _kind(node: dict[str, Any]) -> str:
 
 
 def _plain_kind(node: dict[str, Any]) -> str:
-    match node.get("type"):
+    match node["type"]:
         case "array":
             return f"list of {_kind(node['items'])}"
         case "object":
             return "by source: " + _kind(node["additionalProperties"])
-        case "boolean":
-            return "true, false"
         case "integer" | "number" as kind:
-            return ("whole number" if kind == "integer" else "number") + _bounds(node)
-        case "null":
-            return "null"
-        case ["string", "null"]:
-            return _plain_kind(node | {"type": "string"}) + " or null"
-        case _ if node.get("pattern") == SECRET_PATTERN:
-            return "secret"
-        case _:
-            return "text"
+            return _WORDS[kind] + _bounds(node)
+        case [*kinds]:
+            return " or ".join(_plain_kind(node | {"type": kind}) for kind in kinds)
+        case kind:
+            return "secret" if kind == "string" and node.get("pattern") == SECRET_PATTERN else _WORDS[kind]
 
 
 def _bounds(node: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import threading
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from automon.embedded import EmbeddedPostgres
 from automon.logs import configure_logging
 from scheduler.service import Service
 
-FOLDER = Path(".automon/demo")
+FOLDER = Path(".automon")
 SECONDS_OF_TROUBLE = 22.0
 SECONDS_OF_RECOVERY = 24.0
 # The shipped thresholds, looked at every two seconds, so that a minute is enough.
@@ -53,14 +54,17 @@ CONFIG = {
 def main() -> int:
     os.environ.setdefault("AUTOMON_LOG_FORMAT", "console")
     configure_logging(level="WARNING")
-    shutil.rmtree(FOLDER / "data", ignore_errors=True)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    config_path = FOLDER / "monitoring_config.json"
+    FOLDER.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="demo-", dir=FOLDER))
+    config_path = folder / "monitoring_config.json"
     config_path.write_text(json.dumps(CONFIG, indent=2) + "\n", encoding="utf-8")
     load = partial(load_config, config_path, os.environ)
-    say("A database of its own is started in .automon/demo; nothing of yours is touched.")
-    with EmbeddedPostgres(FOLDER, durable=False) as server:
-        return play(load(), server, load)
+    say(f"A database of its own is started in {folder}; nothing of yours is touched, and it goes with the demo.")
+    try:
+        with EmbeddedPostgres(folder, durable=False) as server:
+            return play(load(), server, load)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def play(config: Config, server: EmbeddedPostgres, load: partial[Config]) -> int:

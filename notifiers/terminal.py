@@ -21,13 +21,17 @@ COLOURS = {Mark.ALARM: "\x1b[31m", Mark.WARNING: "\x1b[33m", Mark.TAKEN: "", Mar
 
 
 class TerminalChannel:
-    """Writes readable messages to a terminal; where the stream is none, one log line at error priority instead."""
+    """Writes readable messages where a person reads them; elsewhere one log line at error priority instead.
 
-    def __init__(self, name: str, *, stream: TextIO | None = None) -> None:
+    `readable` None: a person reads the stream (stderr when None) if it is a terminal.
+    """
+
+    def __init__(self, name: str, *, stream: TextIO | None = None, readable: bool | None = None) -> None:
         self.name = name
         self.pace = PACE
         self.recipients = (RECIPIENT,)
         self._stream = stream
+        self._readable = readable
 
     def send(self, message: Message, recipient: str) -> Receipt:
         # Looked up now, not in the constructor: a supervisor may have replaced the stream since.

@@ -83,6 +83,10 @@ BEGIN
     IF v_schema = 'public' THEN
         RETURN;
     END IF;
+    IF v_schema ~ '["''$%\\]' THEN
+        RAISE EXCEPTION 'invalid_name: the schema %', v_schema
+            USING ERRCODE = 'AM001', HINT = 'Choose a name without quotes, $, % and backslash.';
+    END IF;
     FOR v_oid IN
         SELECT p.oid FROM pg_catalog.pg_proc p
         -- The pinned search_path and the comment tell automon's functions from others that live in the same schema.
@@ -112,7 +116,7 @@ SELECT begin_migration('003_create_performance_monitoring.sql', 'a42b05b672e83a9
 \if :pending
 \ir 003_create_performance_monitoring.sql
 \endif
-SELECT begin_migration('004_create_system_health.sql', 'c106d48d51fa40dbf098a2b2eea1583e3da8eda0ebec84c637c2fd75b70ea4b4') AS pending \gset
+SELECT begin_migration('004_create_system_health.sql', '4fbb95b5e76673c97d252fb9bcd0f87759724fa85baf1184c41d710066f95750') AS pending \gset
 \if :pending
 \ir 004_create_system_health.sql
 \endif
@@ -128,7 +132,7 @@ SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce51
 \if :pending
 \ir 007_create_dashboard_views.sql
 \endif
-SELECT begin_migration('008_alerting_functions.sql', '224a6ce04544cfd877feed6b3c8c7f46f409b081da0a602bdc4fc1be503f2f5d') AS pending \gset
+SELECT begin_migration('008_alerting_functions.sql', 'f8bacbea22c08b91d2d5e71acd7614d6ddc972d24309acfbad84b1c4345e03d2') AS pending \gset
 \if :pending
 \ir 008_alerting_functions.sql
 \endif
@@ -136,7 +140,7 @@ SELECT begin_migration('009_automated_monitoring.sql', 'd72f396f94d7e6b69d9ceaff
 \if :pending
 \ir 009_automated_monitoring.sql
 \endif
-SELECT begin_migration('010_monitoring_procedures.sql', '620e5361adfe34ee9aed677ac10ee00d27cddaa4e1a15611759afff7530d5380') AS pending \gset
+SELECT begin_migration('010_monitoring_procedures.sql', '4bdc90c8886be2397c97052df223b72f632ff6aa7ced77a7ad4dd95b40f8a818') AS pending \gset
 \if :pending
 \ir 010_monitoring_procedures.sql
 \endif

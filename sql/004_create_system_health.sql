@@ -68,7 +68,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_current_state_per_component ON system_heal
 CREATE INDEX IF NOT EXISTS system_health_component ON system_health (component_type, component_name, started_at);
 ALTER TABLE system_health ENABLE ROW LEVEL SECURITY;
 
-CREATE OR REPLACE FUNCTION extend_health_interval(p_report public.system_health) RETURNS boolean
+CREATE OR REPLACE FUNCTION extend_health_interval(p_report system_health) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
@@ -98,7 +98,7 @@ BEGIN
     RETURN true;
 END
 $body$;
-COMMENT ON FUNCTION extend_health_interval(public.system_health) IS
+COMMENT ON FUNCTION extend_health_interval(system_health) IS
     'Prolongs a component''s open interval by a report, or closes it and opens the next. False for a report older than what is known; NULL when the component has no interval yet.';
 
 CREATE OR REPLACE FUNCTION update_system_health(

@@ -133,7 +133,7 @@ AS $body$
 BEGIN
     RETURN public.hour_window(p_now) || (
         SELECT jsonb_build_object(
-            'measured', public.counted(count(*), 'error') || ', ' || public.counted(count(DISTINCT e.task_id), 'task') || ' affected',
+            'measured', concat_ws(', ', public.counted(count(*), 'error'), CASE WHEN count(e.task_id) > 0 THEN public.counted(count(DISTINCT e.task_id), 'task') || ' affected' END),
             'totals', jsonb_build_object('errors', count(*), 'tasks', count(DISTINCT e.task_id),
                 'critical', count(*) FILTER (WHERE e.severity = 'critical'), 'high', count(*) FILTER (WHERE e.severity = 'high')))
         FROM public.error_tracking e
@@ -199,8 +199,8 @@ BEGIN
             GROUP BY b.step) AS s)
     ) || jsonb_build_object('top', COALESCE((
         SELECT jsonb_agg(to_jsonb(g) ORDER BY g.count DESC, g.first_at) FROM (
-            SELECT count(*) AS count, CASE p_of WHEN 'failures' THEN 'failed' ELSE public.counted(count(*), 'slow task') END AS what,
-                COALESCE(min(h.error_message), CASE p_of WHEN 'failures' THEN '' ELSE 'up to ' || public.in_words(max(h.duration_seconds), 's') END) AS message,
+            SELECT count(*) AS count, CASE p_of WHEN 'failures' THEN 'failed' ELSE 'took up to ' || public.in_words(max(h.duration_seconds), 's') END AS what,
+                COALESCE(min(h.error_message), '') AS message,
                 h.worker_id AS "where", min(h.end_time) AS first_at, max(h.end_time) AS last_at,
                 (array_agg(h.task_id ORDER BY h.duration_seconds DESC))[1] AS sample
             FROM public.processing_metrics_history h
@@ -272,7 +272,7 @@ BEGIN
     RETURN (
         SELECT jsonb_build_object(
             'window_from', min(r.start_time), 'window_to', p_now,
-            'measured', format('%s running, the oldest since %s', public.counted(count(*), 'task'), public.in_words(extract(epoch FROM p_now - min(r.start_time)), 's')),
+            'measured', format('%s running, the oldest for %s', public.counted(count(*), 'task'), public.in_words(extract(epoch FROM p_now - min(r.start_time)), 's')),
             'totals', jsonb_build_object('running', count(*), 'workers', count(DISTINCT r.worker_id)))
         FROM public.tasks_running_at(p_now) r WHERE r.task_type = p_task_type
     ) || jsonb_build_object('top', (
@@ -340,7 +340,7 @@ BEGIN
                 'uptime ' || public.in_words(public.get_component_uptime(v_type, v_name, '24 hours', p_now), '%') || ' in 24 h'),
             'totals', jsonb_build_object('changes_24h', count(*), 'reports', sum(h.report_count)),
             'top', jsonb_agg(jsonb_build_object('count', h.report_count, 'what', h.status, 'message', COALESCE(h.failure_reason, ''), 'where', NULL,
-                'first_at', h.started_at, 'last_at', h.last_reported_at, 'sample', NULL) ORDER BY h.started_at DESC) FILTER (WHERE h.status <> 'healthy' OR h.ended_at IS NULL))
+                'first_at', h.started_at, 'last_at', h.last_reported_at, 'sample', NULL) ORDER BY h.started_at DESC) FILTER (WHERE h.status <> 'healthy'))
         FROM (
             SELECT i.* FROM public.system_health i
             WHERE i.component_type = v_type AND i.component_name = v_name AND i.started_at <= p_now
@@ -364,7 +364,7 @@ BEGIN
         SELECT 'response_time', s.source, s.response_time_ms, 'ms', format('answers in %s', public.in_words(s.response_time_ms, 'ms')) FROM state s WHERE s.response_time_ms IS NOT NULL
         UNION ALL
         -- A component is missed by its own rhythm: after three reports, and not before three times its usual pause.
-        SELECT 'component_silence', s.source, CASE WHEN m.seconds >= 3 * s.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'silent for ' || public.in_words(m.seconds, 's')
+        SELECT 'component_silence', s.source, CASE WHEN m.seconds >= 3 * s.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(m.seconds, 's') || ' ago'
         FROM state s CROSS JOIN LATERAL (SELECT extract(epoch FROM p_now - s.reported_at)::double precision AS seconds) AS m WHERE s.reports >= 3
     )
     SELECT m.alert_type, m.source, g.severity, m.value::double precision, g.threshold, m.unit,
@@ -433,7 +433,7 @@ BEGIN
     WITH report AS MATERIALIZED (SELECT r.* FROM public.queue_reports_at(p_now) AS r), measured (alert_type, source, value, unit, summary) AS (
         SELECT 'queue_backlog', r.queue_name, r.pending::double precision, '', public.in_words(r.pending) || ' waiting' FROM report r
         UNION ALL
-        SELECT 'queue_silence', r.queue_name, CASE WHEN m.seconds >= 3 * r.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'no report for ' || public.in_words(m.seconds, 's')
+        SELECT 'queue_silence', r.queue_name, CASE WHEN m.seconds >= 3 * r.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(m.seconds, 's') || ' ago'
         FROM report r CROSS JOIN LATERAL (SELECT extract(epoch FROM p_now - r.reported_at)::double precision AS seconds) AS m WHERE r.reports >= 3
     )
     SELECT m.alert_type, m.source, g.severity, m.value, g.threshold, CASE m.alert_type WHEN 'queue_backlog' THEN 'tasks' ELSE m.unit END,
@@ -504,7 +504,7 @@ BEGIN
         SELECT 'host_disk', s.host || ' ' || (d->>'mount'), s.host, 'disk', (d->>'percent')::double precision, '%',
             format('disk is %s full', public.in_words((d->>'percent')::double precision, '%')) FROM sample s CROSS JOIN LATERAL jsonb_array_elements(COALESCE(s.sample->'disks', '[]')) AS d
         UNION ALL
-        SELECT 'host_silence', s.host, s.host, 'cpu', CASE WHEN m.seconds >= 3 * s.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'silent for ' || public.in_words(m.seconds, 's')
+        SELECT 'host_silence', s.host, s.host, 'cpu', CASE WHEN m.seconds >= 3 * s.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(m.seconds, 's') || ' ago'
         FROM sample s CROSS JOIN LATERAL (SELECT extract(epoch FROM p_now - s.sampled_at)::double precision AS seconds) AS m WHERE s.samples >= 3
     )
     SELECT m.alert_type, m.source, g.severity, m.value, g.threshold, m.unit, format('%s (limit %s)', m.summary, public.in_words(g.threshold, m.unit)),
@@ -627,6 +627,7 @@ BEGIN ATOMIC
         WHEN 'failure_rate' THEN 'too few tasks in the last hour to judge'
         WHEN 'processing_time' THEN 'no tasks ended in the last hour'
         WHEN 'running_time' THEN 'no task is running'
+        WHEN 'response_time' THEN 'no response time is reported'
         ELSE 'reports no more' END;
 END;
 COMMENT ON FUNCTION quiet_summary(text) IS 'What is said of a source that a check no longer measures.';

@@ -357,7 +357,8 @@ CREATE OR REPLACE FUNCTION next_delivery_in(p_channel text) RETURNS interval
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    RETURN (SELECT GREATEST(min(COALESCE(d.lease_until, d.next_attempt_at)) - clock_timestamp(), interval '0')
+    -- GREATEST passes over a NULL and would answer "now" when nothing waits.
+    RETURN (SELECT CASE WHEN count(*) > 0 THEN GREATEST(min(COALESCE(d.lease_until, d.next_attempt_at)) - clock_timestamp(), interval '0') END
             FROM public.alert_deliveries d
             WHERE d.channel = p_channel AND d.status IN ('pending', 'sending') AND NOT EXISTS (
                 SELECT FROM public.alert_deliveries e
@@ -421,14 +422,15 @@ DECLARE
 BEGIN
     FOR v_function IN
         SELECT p.proname, pg_get_function_result(p.oid) AS result,
-            array_to_string(ARRAY(SELECT format_type(a.type, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, position) WHERE a.position < p.pronargs ORDER BY a.position), ', ') AS arguments
+            array_to_string(ARRAY(SELECT format('%I %s', p.proargnames[a.position], format_type(a.type, NULL)) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, position)
+                                  WHERE a.position < p.pronargs ORDER BY a.position), ', ') AS arguments
         FROM pg_proc p
         WHERE p.pronamespace = quote_ident(current_schema())::regnamespace AND p.proname IN ('start_task_tracking', 'complete_task_tracking', 'record_task_heartbeat', 'record_error',
             'record_performance_metric', 'update_system_health', 'update_queue_metrics', 'record_host_sample') AND p.proargtypes[p.pronargs - 1] = 'timestamptz'::regtype
     LOOP
-        EXECUTE format('CREATE OR REPLACE FUNCTION %I(%s, timestamp without time zone) RETURNS %s LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS '
+        EXECUTE format('CREATE OR REPLACE FUNCTION %I(%s, p_at timestamp without time zone) RETURNS %s LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS '
             || '$body$ BEGIN RETURN public.refuse_naive_time(); END $body$', v_function.proname, v_function.arguments, v_function.result);
-        EXECUTE format('COMMENT ON FUNCTION %I(%s, timestamp without time zone) IS %L', v_function.proname, v_function.arguments, 'Refuses a moment without a time zone (AM006 naive_time).');
+        EXECUTE format('COMMENT ON FUNCTION %I(%s, p_at timestamp without time zone) IS %L', v_function.proname, v_function.arguments, 'Refuses a moment without a time zone (AM006 naive_time).');
     END LOOP;
 END
 $do$;

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,8 +83,7 @@ def announce(service: Service, url: str, server: EmbeddedPostgres | None) -> Non
 
 def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[str]:
     config = service.config
-    minutes = config.schedule.alert_checks.total_seconds() / 60
-    where = [f"{server.url}", f"(embedded; data in {server.log_file.parent}, password in {server.password_file})"] if server else [describe_url(url)]
+    where = [server.url, server.tcp_url, f"(embedded; data in {server.log_file.parent}, password in {server.password_file})"] if server else [describe_url(url)]
     channels = [*config.describe_channels(), *(["terminal: on, messages appear here"] if not config.active_channels else [])]
     check = service.next_check_at
     return [
@@ -92,11 +92,16 @@ def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[
         *_labelled("database", where),
         *_labelled("config", [str(config.path)]),
         *_labelled("channels", channels),
-        *_labelled("checks", [f"next at {check.astimezone():%H:%M:%S %Z}, then every {minutes:g} min" if check else "not scheduled"]),
+        *_labelled("checks", [f"next at {check.astimezone():%H:%M:%S %Z}, then every {pause_in_words(config.schedule.alert_checks)}" if check else "not scheduled"]),
         *_labelled("look", ["automon status" if Path(sys.prefix).name != ".venv" else ".venv/bin/automon status"]),
         *_labelled("stop", ["Ctrl-C"]),
         "",
     ]
+
+
+def pause_in_words(pause: timedelta) -> str:
+    seconds = pause.total_seconds()
+    return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
 
 
 def _labelled(label: str, lines: list[str]) -> list[str]:

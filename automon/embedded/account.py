@@ -56,7 +56,8 @@ def choose_account(directory: Path, data: Path, binaries: Binaries) -> Account:
             return account
         refusals.append(refusal)
     raise EmbeddedPostgresError(
-        f"PostgreSQL does not run as root, and no other user can reach {directory} and {binaries.directory}: {refusals[0]}",
+        f"PostgreSQL does not run as root, and no other user can reach {directory} and {binaries.directory}: "
+        f"{refusals[0]}",
         hint="Move the checkout to where every user may enter, such as /opt or /srv, or run as an ordinary user. "
         "In a container, --cap-add DAC_READ_SEARCH helps too; setpriv (util-linux) must be installed.",
     )
@@ -103,11 +104,11 @@ def _renamed_root() -> tuple[str, ...]:
 
 
 def _refusal(account: Account, directory: Path, binaries: Binaries) -> str | None:
-    """Return why that account cannot do the work, None if it can: initdb looks for its parts, sh enters the directory."""
+    """Return why that account cannot find the programs' parts or enter the directory; None if it can do both."""
     script = '"$1" --show -D "$2" >/dev/null && cd -- "$2"'
     command = account.command("/bin/sh", "-c", script, "sh", binaries.initdb, directory)
     try:
-        answer = subprocess.run(
+        answer = subprocess.run(  # noqa: S603 - a list, no shell between
             command, cwd="/", env=ENVIRONMENT, capture_output=True, text=True, errors="replace", check=False
         )
     except OSError as error:

@@ -62,7 +62,7 @@ def _candidates() -> Iterator[Path]:
 
 def _inspect(directory: Path) -> Binaries:
     try:
-        answer = subprocess.run([directory / "postgres", "-V"], capture_output=True, text=True, check=True).stdout
+        answer = subprocess.run([directory / "postgres", "-V"], capture_output=True, text=True, check=True).stdout  # noqa: S603 - a list, no shell between
     except (OSError, subprocess.CalledProcessError) as error:
         raise EmbeddedPostgresError(
             f"{directory / 'postgres'} does not run: {getattr(error, 'stderr', None) or error}".rstrip(),

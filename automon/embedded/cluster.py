@@ -75,7 +75,16 @@ def _initialize(layout: Layout, binaries: Binaries, account: Account, *, durable
     data = draft / "data"
     try:
         make_private(draft, account.uid, account.gid)
-        options = ("--username", NAME, "--auth-local", "trust", "--auth-host", "scram-sha-256", "--data-checksums", "--wal-segsize=4")
+        options = (
+            "--username",
+            NAME,
+            "--auth-local",
+            "trust",
+            "--auth-host",
+            "scram-sha-256",
+            "--data-checksums",
+            "--wal-segsize=4",
+        )
         _run(account, binaries.initdb, "-D", data, *options, *_locale(binaries.major), "--no-sync")
         _single_user(f"CREATE DATABASE {NAME};", data, binaries, account)
         if durable:
@@ -105,7 +114,7 @@ def _single_user(sql: str, data: Path, binaries: Binaries, account: Account) -> 
 
 def _run(account: Account, program: Path, *arguments: str | Path, stdin: str = "") -> None:
     # A session of its own: Ctrl-C is for this process, which then ends the child.
-    answer = subprocess.run(
+    answer = subprocess.run(  # noqa: S603 - a list, no shell between
         account.command(program, *arguments),
         input=stdin,
         stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ from automon.errors import EmbeddedPostgresError
 
 NAME = "automon"  # of the role and of the database
 HOST = "127.0.0.1"
-_TMP = Path("/tmp")
+_TMP = Path("/tmp")  # noqa: S108 - what is made there is private, and a stranger's is refused
 _LONGEST_SOCKET_PATH = 107  # bytes; the kernel's sun_path less its closing zero
 
 

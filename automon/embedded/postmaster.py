@@ -40,13 +40,13 @@ def read_pid_file(data: Path) -> PidFile | None:
 
 
 def serves(pid: int, data: Path) -> bool:
-    """Say whether the process of that number is a server on that data directory, and not a later owner of the number."""
+    """Say whether that process is a server on that data directory, and not a later owner of the number."""
     try:
         # Anybody may read this; /proc/PID/exe and cwd are closed to a container's root. A zombie has none.
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return os.path.basename(words[0]) == b"postgres" and os.fsencode(data) in words
+    return words[0].rpartition(b"/")[2] == b"postgres" and os.fsencode(data) in words
 
 
 def wait_for_predecessor(data: Path) -> None:
@@ -62,6 +62,6 @@ def wait_for_predecessor(data: Path) -> None:
             )
         time.sleep(0.01)
     if found is not None and Path(f"/proc/{found.pid}").exists():
-        # A stranger has the dead server's number by now, as happens after a container's restart: PostgreSQL would take it
-        # for the server. Should a child of the dead server still live, PostgreSQL sees that by the shared memory.
+        # A stranger has the dead server's number by now, as happens after a container's restart, and PostgreSQL would
+        # take it for the server. A child of the dead server that still lives is seen by the shared memory.
         (data / "postmaster.pid").unlink()

@@ -153,8 +153,9 @@ class EmbeddedPostgres:
         ports = self._ports()
         port = next(ports)
         for _ in range(_ATTEMPTS):
-            self._launch(binaries, account, server_settings(binaries.major, sockets, port, durable=self._durable), log)
-            if self._became_ready(log):
+            settings = server_settings(binaries.major, sockets, port, durable=self._durable)
+            self._process = self._launch(binaries, account, settings, log)
+            if self._became_ready(self._process, log):
                 return Address(sockets, port, self._layout.passfile)
             if log.says_port_is_taken():
                 port = next(ports)
@@ -173,10 +174,12 @@ class EmbeddedPostgres:
         while True:
             yield _any_free_port()
 
-    def _launch(self, binaries: Binaries, account: Account, settings: dict[str, str], log: ServerLog) -> None:
+    def _launch(
+        self, binaries: Binaries, account: Account, settings: dict[str, str], log: ServerLog
+    ) -> subprocess.Popen[bytes]:
         options = as_options({**settings, **self._settings})
         with log.open_for_server() as output:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603 - a list, no shell between
                 account.command(binaries.postgres, "-D", self._layout.data, *options),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -186,15 +189,14 @@ class EmbeddedPostgres:
                 start_new_session=True,  # Ctrl-C is for this process, which still has things to write before the end
             )
 
-    def _became_ready(self, log: ServerLog) -> bool:
+    def _became_ready(self, process: subprocess.Popen[bytes], log: ServerLog) -> bool:
         """Wait until the server accepts connections or has ended; recovery takes the time that it takes."""
-        assert self._process is not None
-        while self._process.poll() is None:
+        while process.poll() is None:
             found = read_pid_file(self._layout.data)
-            if found is not None and found.pid == self._process.pid and found.ready:
+            if found is not None and found.pid == process.pid and found.ready:
                 return True
             if log.silent_seconds() > _SILENCE_BEFORE_GIVING_UP_SECONDS and not log.says_recovery():
-                _end(self._process)
+                _end(process)
             time.sleep(_POLL_SECONDS)
         return False
 

@@ -1,4 +1,4 @@
-"""The embedded server when processes are killed: nothing is lost, nothing is left over, nothing blocks the next start."""
+"""The embedded server when processes are killed: nothing is lost or left over, nothing blocks the next start."""
 
 from __future__ import annotations
 
@@ -96,6 +96,7 @@ def test_an_owner_killed_while_it_makes_the_data_leaves_nothing_half_made(memory
         wait_until(lambda: list((memory_path / "server").glob("initializing-*/data/base/1")), what="initdb under way")
         owner.kill()
 
+    # Leaving the block has waited for the end of the owner.
     assert not (memory_path / "server" / "data").exists()
     with PostgresUnderTest(memory_path / "server") as server:
         assert server.running

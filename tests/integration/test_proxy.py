@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import threading
@@ -15,8 +16,9 @@ from tests.support.proxy import HOST, TcpProxy
 
 class _Echo(socketserver.BaseRequestHandler):
     def handle(self) -> None:
-        while data := self.request.recv(4096):
-            self.request.sendall(data)
+        with contextlib.suppress(ConnectionError):  # some tests cut
+            while data := self.request.recv(4096):
+                self.request.sendall(data)
 
 
 @pytest.fixture
@@ -114,6 +116,6 @@ def test_a_target_that_is_away_resets_the_client() -> None:
         with (
             TcpProxy(nobody.getsockname()[1]) as proxy,
             socket.create_connection((HOST, proxy.port), timeout=5) as link,
+            pytest.raises(ConnectionResetError),
         ):
-            with pytest.raises(ConnectionResetError):
-                link.recv(4096)
+            link.recv(4096)

@@ -85,7 +85,7 @@ def describe(connection: psycopg.Connection[Any], schema: str = "public") -> str
 def everything(connection: psycopg.Connection[Any], schema: str = "public") -> list[str]:
     """Describe a schema with bodies, partitions and the rows that come with it: equal if and only if nothing changed."""
     rows = connection.execute(
-        f'SELECT \'setting \' || s::text FROM "{schema}".monitoring_settings s UNION ALL SELECT \'threshold \' || t::text FROM "{schema}".monitoring_thresholds t'.encode()
+        f'SELECT \'setting \' || (to_jsonb(s) - \'updated_at\')::text FROM "{schema}".monitoring_settings s UNION ALL SELECT \'threshold \' || (to_jsonb(t) - \'updated_at\')::text FROM "{schema}".monitoring_thresholds t'.encode()
     ).fetchall()
     return [*_described(connection, (*_SHAPE, _BODIES), schema), *sorted(row[0] for row in rows)]
 

@@ -1,6 +1,6 @@
 """Owns an embedded server until told to end: a second process for the tests that kill one.
 
-It prints the server's process number, then answers each line that it reads, a statement, with the first row or the status.
+It prints the server's process number, then executes each line that it reads and prints the first row or the status.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ BIN_DIR = Path(os.environ["AUTOMON_TEST_PG_BIN"]) if os.environ.get("AUTOMON_TES
 _MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 1_000_000_000  # a container's /dev/shm is often 64 MB
 _PREFIX = "automon-tests-"
-# Autovacuum would make plans and timings differ from run to run; a test that needs statistics asks for them. Shared memory in
-# the data directory goes with it, whoever is killed.
+# Autovacuum would make plans and timings differ from run to run; a test that needs statistics asks for them.
+# Shared memory in the data directory goes with it, whoever is killed.
 _SETTINGS = {"autovacuum": "off", "dynamic_shared_memory_type": "mmap"}
 _FIRST_MAJOR_WITH_STRATEGY = 150_000
 

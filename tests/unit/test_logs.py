@@ -227,7 +227,8 @@ def test_no_secret_reaches_the_log_in_any_way(*, as_json: bool) -> None:
     secret = Secret(VALUE)
     log, library = structlog.stdlib.get_logger("automon"), logging.getLogger("some.library")
 
-    log.info(f"event {VALUE}", as_type=secret, as_text=VALUE, inside={"a": [VALUE, secret]}, error=ValueError(VALUE))
+    event = f"event {VALUE}"
+    log.info(event, as_type=secret, as_text=VALUE, inside={"a": [VALUE, secret]}, error=ValueError(VALUE))
     log.info("connecting", to="postgresql://user:never-registered@db/x")
     library.warning("to %s", VALUE, extra={"password": VALUE})
     log_a_failure(log, VALUE)
