@@ -124,7 +124,11 @@ class Database:
         with self._lock:
             lost_at, self._lost_at = self._lost_at, None
         if lost_at is not None:
-            log.info("database_available", database=self.description, away_seconds=round(self._clock.monotonic() - lost_at, 1))
+            log.info(
+                "database_available",
+                database=self.description,
+                away_seconds=round(self._clock.monotonic() - lost_at, 1),
+            )
 
 
 def first_line(error: Exception) -> str:

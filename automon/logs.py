@@ -20,7 +20,7 @@ from automon.errors import AutomonError
 from automon.secrets import scrub
 
 # Two lines for each run of a job, and one for each attempt to connect, say nothing that automon does not say itself.
-_QUIET_LIBRARIES = ("apscheduler.executors", "psycopg.pool")
+_QUIET_LIBRARIES = ("apscheduler", "psycopg.pool")
 
 _JOURNAL_PRIORITIES = (
     (logging.CRITICAL, "<2>"),

@@ -52,14 +52,20 @@ def migrate(conninfo: str, *, schema: str = "public") -> list[str]:
     Raises DatabaseUnavailableError when the database does not answer, MigrationError when it refuses.
     """
     try:
-        connection = psycopg.connect(conninfo, connect_timeout=10, prepare_threshold=None, application_name="automon migrate")
+        connection = psycopg.connect(
+            conninfo, connect_timeout=10, prepare_threshold=None, application_name="automon migrate"
+        )
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(f"no connection to the database: {first_line(error)}", hint="Is it running, and is its URL right?") from None
+        raise DatabaseUnavailableError(
+            f"no connection to the database: {first_line(error)}", hint="Is it running, and is its URL right?"
+        ) from None
     try:
         with connection:
             return apply_missing(connection, schema)
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(f"the database went away: {first_line(error)}", hint="Nothing was changed; run it again.") from error
+        raise DatabaseUnavailableError(
+            f"the database went away: {first_line(error)}", hint="Nothing was changed; run it again."
+        ) from error
     except psycopg.Error as error:
         hint = error.diag.message_hint or "Nothing was changed."
         raise MigrationError(f"the schema was not changed: {first_line(error)}", hint=hint) from error
@@ -100,7 +106,9 @@ def write_manifest(orchestrator: str, checksums: list[tuple[str, str]]) -> str:
     newest = checksums[-1][0]
     lines = [f"SELECT refuse_newer_schema('{newest}') \\g /dev/null\n"]
     for file, checksum in checksums:
-        lines.append(f"SELECT begin_migration('{file}', '{checksum}') AS pending \\gset\n\\if :pending\n\\ir {file}\n\\endif\n")
+        lines.append(
+            f"SELECT begin_migration('{file}', '{checksum}') AS pending \\gset\n\\if :pending\n\\ir {file}\n\\endif\n"
+        )
     begin, end = "-- >>> files (written by `make sql-manifest`)\n", "-- <<< files"
     head, rest = orchestrator.split(begin)
     return head + begin + "".join(lines) + end + rest.split(end, 1)[1]

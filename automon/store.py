@@ -94,7 +94,8 @@ class Store:
                 if error.diag.context is not None:
                     raise
                 raise SchemaMissingError(
-                    f"the schema {self._schema} of {self.database.description} has no function {function}", hint="Run `automon migrate`."
+                    f"the schema {self._schema} of {self.database.description} has no function {function}",
+                    hint="Run `automon migrate`.",
                 ) from None
 
     def _value(self, function: str, *arguments: object) -> Any:
@@ -130,10 +131,15 @@ class Store:
     # Deliveries -----------------------------------------------------------------------------------------------
 
     def claim_deliveries(self, channel: str, holder: str, lease: timedelta, limit: int = 1) -> list[ClaimedDelivery]:
-        return [ClaimedDelivery.from_document(row[0]) for row in self._rows("claim_deliveries", channel, holder, lease, limit)]
+        return [
+            ClaimedDelivery.from_document(row[0])
+            for row in self._rows("claim_deliveries", channel, holder, lease, limit)
+        ]
 
     def finish_sent(self, delivery_id: int, holder: str, *, duration: timedelta, answer: str) -> bool:
-        return cast(bool, self._value("finish_delivery_attempt", delivery_id, holder, "sent", duration.total_seconds(), answer))
+        return cast(
+            bool, self._value("finish_delivery_attempt", delivery_id, holder, "sent", duration.total_seconds(), answer)
+        )
 
     def finish_failed(
         self, delivery_id: int, holder: str, *, duration: timedelta, detail: str, reason: str, uncertain: bool,
@@ -155,7 +161,9 @@ class Store:
     def begin_job_run(self, job: str, instance: str, at: datetime) -> int:
         return cast(int, self._value("begin_job_run", job, instance, at))
 
-    def finish_job_run(self, run_id: int, outcome: str, counts: Mapping[str, object], error: str | None, at: datetime) -> bool:
+    def finish_job_run(
+        self, run_id: int, outcome: str, counts: Mapping[str, object], error: str | None, at: datetime
+    ) -> bool:
         return cast(bool, self._value("finish_job_run", run_id, outcome, Jsonb(counts), error, at))
 
     def last_success_of(self, job: str) -> datetime | None:
@@ -167,7 +175,7 @@ class Store:
         return cast(Document, self._value("get_dashboard_summary", now))
 
     def active_alerts(self) -> list[Document]:
-        """The open alerts, worst first."""
+        """List the open alerts, worst first."""
         columns = (
             "id", "alert_type", "source", "severity", "status", "summary", "opened_at", "age_seconds", "last_seen_at", "peak_summary", "peak_at",
             "acknowledged_at", "acknowledged_by", "acknowledged_note", "silenced_until", "evidence",
@@ -184,5 +192,5 @@ class Store:
         return cast(int, self._value("silence_alerts", source, duration, reason, by, alert_type))
 
     def alert_story(self, alert_id: int) -> Document | None:
-        """An alert with its transitions and their deliveries; None for a number that there is not."""
+        """Tell an alert with its transitions and their deliveries; None for a number that there is not."""
         return cast(Document | None, self._value("get_alert_story", alert_id))

@@ -1,7 +1,7 @@
 """The newcomer's minute: automon on a database of its own, a small company's bad day, and the messages about it.
 
-    make demo
-    SLACK_WEBHOOK_URL=https://hooks.slack.com/services/… AUTOMON_EMAIL_URL=smtp://user:password@host:587?from=…&to=… make demo
+make demo
+SLACK_WEBHOOK_URL=https://hooks.slack.com/services/… AUTOMON_EMAIL_URL=smtp://user:password@host:587?from=…&to=… make demo
 """
 
 from __future__ import annotations
@@ -79,7 +79,13 @@ def start_workload(service: Service, server: EmbeddedPostgres, over: threading.E
     print("\n".join(banner(service, server.url, server)), flush=True)
 
     def workload() -> None:
-        run_demo(server.url, say=say, stop=over, seconds_of_trouble=SECONDS_OF_TROUBLE, seconds_of_recovery=SECONDS_OF_RECOVERY)
+        run_demo(
+            server.url,
+            say=say,
+            stop=over,
+            seconds_of_trouble=SECONDS_OF_TROUBLE,
+            seconds_of_recovery=SECONDS_OF_RECOVERY,
+        )
         if not over.is_set():
             say_goodbye(service.config)
             service.stop()

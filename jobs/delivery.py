@@ -15,7 +15,7 @@ from automon.store import ClaimedDelivery
 from jobs.job import Context
 from notifiers.channel import Channel, DeliveryError
 from notifiers.message import Message, MessageContext, compose
-from notifiers.retry import GiveUp, GiveUpReason, decide
+from notifiers.retry import GiveUp, GiveUpReason, Retry, decide
 
 # Longer than any attempt may take, so that a lease ends only with its holder.
 LEASE = timedelta(minutes=2)
@@ -55,7 +55,7 @@ def _attempt(context: Context, desk: Desk, delivery: ClaimedDelivery) -> Callabl
 
 
 def _until_recorded(context: Context, record: Callable[[], None]) -> None:
-    """What was sent is written down, however long the database is away: it would be sent again otherwise."""
+    """Write down what was done, however long the database is away: it would be done again otherwise."""
     while True:
         try:
             return record()
@@ -72,7 +72,12 @@ def _message(desk: Desk, delivery: ClaimedDelivery) -> Message:
 def _words(delivery: ClaimedDelivery) -> structlog.typing.FilteringBoundLogger:
     told = delivery.notification
     words: structlog.typing.FilteringBoundLogger = log.bind(
-        channel=delivery.channel, alert=told.alert_id, delivery=told.delivery_id, attempt=told.attempt, kind=str(told.kind), source=told.source
+        channel=delivery.channel,
+        alert=told.alert_id,
+        delivery=told.delivery_id,
+        attempt=told.attempt,
+        kind=str(told.kind),
+        source=told.source,
     )
     return words
 
@@ -91,7 +96,7 @@ def _record_failure(context: Context, delivery: ClaimedDelivery, error: Delivery
         now=now,
         jitter=random.uniform(-1, 1),  # noqa: S311  spreads retries, guards nothing
     )
-    gave_up = isinstance(decision, GiveUp)
+    retry_after = decision.at - now if isinstance(decision, Retry) else None
     context.store.finish_failed(
         delivery.notification.delivery_id,
         context.instance,
@@ -99,12 +104,13 @@ def _record_failure(context: Context, delivery: ClaimedDelivery, error: Delivery
         detail=error.detail,
         reason=str(error.reason),
         uncertain=error.uncertain,
-        retry_after=None if isinstance(decision, GiveUp) else decision.at - now,
+        retry_after=retry_after,
         final_status=FINAL_STATUS[decision.reason] if isinstance(decision, GiveUp) else None,
     )
     words = _words(delivery).bind(reason=str(error.reason), detail=error.detail)
-    if gave_up:
-        # The journal is the last resort: whoever reads nothing else finds here what could not be said elsewhere.
-        words.error("delivery_given_up", summary=delivery.notification.summary, severity=str(delivery.notification.severity))
+    if retry_after is not None:
+        words.warning("delivery_failed", retry_in_seconds=round(retry_after.total_seconds(), 1))
     else:
-        words.warning("delivery_failed", retry_in_seconds=round((decision.at - now).total_seconds(), 1))
+        # The journal is the last resort: whoever reads nothing else finds here what could not be said elsewhere.
+        told = delivery.notification
+        words.error("delivery_given_up", summary=told.summary, severity=str(told.severity))

@@ -176,7 +176,8 @@ class HostReader:
         return {"uptime_seconds": round(finite(self._text("uptime").split()[0]))}
 
     def _disks(self) -> Section:
-        return {"disks": measure(disk_mounts(read_mounts(self._text("self/mountinfo"))))}
+        disks = measure(disk_mounts(read_mounts(self._text("self/mountinfo"))))
+        return {"disks": disks} if disks else {}
 
     def _text(self, name: str) -> str:
         return (self._proc / name).read_text(errors="surrogateescape")

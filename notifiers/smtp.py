@@ -142,7 +142,7 @@ def _error(server: Server, error: Exception, *, handed_over: bool) -> DeliveryEr
 
 
 def _answered(what: str, code: int, text: bytes | str, reason: DeliveryReason) -> DeliveryError:
-    """A 4xx answer asks to come back later, whatever it is about; a 5xx is final."""
+    """Tell a 4xx answer, which asks to come back later whatever it is about, from a 5xx, which is final."""
     is_final = code >= 500
     detail = clean(f"{what}: {_words(code, text)}", 240)
     return DeliveryError(reason if is_final else DeliveryReason.REFUSED, permanent=is_final, detail=detail)

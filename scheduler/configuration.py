@@ -48,7 +48,9 @@ def make_channel(settings: ChannelConfig) -> Channel:
         case SlackSettings():
             return SlackChannel(settings.name, settings.webhook_url.reveal())
         case EmailSettings():
-            return EmailChannel(settings.name, server=_mail_server(settings), sender=settings.from_address, to=settings.to)
+            return EmailChannel(
+                settings.name, server=_mail_server(settings), sender=settings.from_address, to=settings.to
+            )
         case AppriseSettings():
             return AppriseChannel(settings.name, settings.url.reveal())
         case TerminalSettings():

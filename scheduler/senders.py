@@ -85,4 +85,5 @@ class Senders:
         deadline = self._context.clock.monotonic() + timeout
         for sender in self._senders:
             sender.end()
-        return all([sender.join(max(0.0, deadline - self._context.clock.monotonic())) for sender in self._senders])
+        ended = [sender.join(max(0.0, deadline - self._context.clock.monotonic())) for sender in self._senders]
+        return all(ended)

@@ -137,9 +137,13 @@ class Service:
         systemd.notify("READY=1")
         threading.Thread(target=self._keep_config_in_force, name="config", daemon=True).start()
 
-    def _schedule(self, job: Job, trigger: IntervalTrigger | CronTrigger, *, executor: str = "default", at_once: bool = True) -> None:
+    def _schedule(
+        self, job: Job, trigger: IntervalTrigger | CronTrigger, *, executor: str = "default", at_once: bool = True
+    ) -> None:
         first = {"next_run_time": self._clock.now()} if at_once else {}
-        self._scheduler.add_job(self._runner.run, trigger, args=[job], id=job.name, executor=executor, replace_existing=True, **first)
+        self._scheduler.add_job(
+            self._runner.run, trigger, args=[job], id=job.name, executor=executor, replace_existing=True, **first
+        )
 
     def _schedule_host_sampling(self) -> None:
         self._schedule(self._host_sampling, every(self.config.schedule.host_sampling), executor="collect")
@@ -150,7 +154,7 @@ class Service:
             while self._config_changed.wait() and not self._stop.is_set():
                 self._config_changed.clear()
                 self._put_in_force()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, a service without its config must not seem to run
             self.fail(error)
 
     def _put_in_force(self) -> None:
@@ -165,7 +169,8 @@ class Service:
                 self._tell_of_waiting(error)
                 self._stop.wait(PAUSE_BEFORE_TRYING_AGAIN)
             else:
-                return self._tell_of_readiness(applied)
+                self._tell_of_readiness(applied)
+                return
 
     def _start_what_needs_the_database(self, desks: list[Desk]) -> None:
         schedule = self.config.schedule
@@ -175,7 +180,9 @@ class Service:
         last = self._context.store.last_success_of(Cleanup.name)
         overdue = last is not None and self._clock.now() - last > DAY
         at = schedule.cleanup_at
-        self._schedule(Cleanup(), CronTrigger(hour=at.hour, minute=at.minute, timezone=schedule.timezone), at_once=overdue)
+        self._schedule(
+            Cleanup(), CronTrigger(hour=at.hour, minute=at.minute, timezone=schedule.timezone), at_once=overdue
+        )
         self._senders.start(desks)
 
     def _tell_of_waiting(self, error: DatabaseUnavailableError) -> None:
@@ -185,7 +192,13 @@ class Service:
 
     def _tell_of_readiness(self, applied: list[str]) -> None:
         self._waiting = False
-        log.info("service_ready", database=self.database.description, config=str(self.config.path), migrated=applied, channels=[desk.channel.name for desk in self._desks])
+        log.info(
+            "service_ready",
+            database=self.database.description,
+            config=str(self.config.path),
+            migrated=applied,
+            channels=[desk.channel.name for desk in self._desks],
+        )
         if not self._ready.is_set():
             self._ready.set()
             if not self.database.pooled:
@@ -216,7 +229,7 @@ class Service:
             desks = make_desks(config, self._host)
         except AutomonError as error:
             for problem in error.problems if isinstance(error, ConfigError) else [error.message]:
-                log.error("config_rejected", problem=str(problem))
+                log.error("config_rejected", problem=str(problem))  # noqa: TRY400  the problem says it all
             self._verdict = "config rejected, the one before stays in force"
         else:
             log.info("config_accepted", changes=self.config.diff(config))

@@ -26,7 +26,7 @@ EXIT_CANNOT_READ = 4
 click.UsageError.exit_code = EXIT_USAGE
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[timedelta]):
     """A duration such as 90s, 30m, 2h or 7d."""
 
     name = "duration"
@@ -39,7 +39,9 @@ class Duration(click.ParamType):
         return timedelta(**{self._units[found[2]]: int(found[1])})
 
 
-config_option = click.option("--config", "config_path", type=click.Path(path_type=Path), help="Config file instead of ./monitoring_config.json.")
+config_option = click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="Config file instead of ./monitoring_config.json."
+)
 database_option = click.option("--database-url", help="Database instead of the config's (DATABASE_URL).")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object with raw values instead of text.")
 
@@ -52,7 +54,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ConfigError as error:
             mistakes = len(error.problems)
-            click.echo(f"{error.message}\n{mistakes} mistake{'s' if mistakes != 1 else ''}; nothing was changed", err=True)
+            click.echo(
+                f"{error.message}\n{mistakes} mistake{'s' if mistakes != 1 else ''}; nothing was changed", err=True
+            )
             ctx.exit(_failure_code(ctx))
         except AutomonError as error:
             click.echo(f"automon: {error}", err=True)
@@ -90,7 +94,11 @@ def quiet_logs() -> None:
 @main.command()
 @config_option
 @database_option
-@click.option("--embedded", type=click.Path(path_type=Path, file_okay=False), help="Start an embedded PostgreSQL with its data in this folder, unless a database is named.")
+@click.option(
+    "--embedded",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Start an embedded PostgreSQL with its data in this folder, unless a database is named.",
+)
 def run(config_path: Path | None, database_url: str | None, embedded: Path | None) -> None:
     """Run the service in the foreground.
 
@@ -120,7 +128,10 @@ def migrate(config_path: Path | None, database_url: str | None) -> None:
     config = load_found_config(config_path, os.environ)
     url = find_database_url(database_url, config)
     applied = apply(url, schema=config.database.schema_)
-    click.echo(f"{describe_url(url)}: " + (f"applied {len(applied)} files" if applied else "nothing to do, the schema is up to date"))
+    click.echo(
+        f"{describe_url(url)}: "
+        + (f"applied {len(applied)} files" if applied else "nothing to do, the schema is up to date")
+    )
 
 
 @main.command("check-config")
@@ -146,8 +157,8 @@ def send_test(channel: str | None, config_path: Path | None) -> None:
 
     Example: automon send-test slack
     """
-    from automon.places import load_found_config
     from automon.cli.trial import send_test_messages
+    from automon.places import load_found_config
 
     quiet_logs()
     config = load_found_config(config_path, os.environ)
@@ -166,15 +177,19 @@ def status(config_path: Path | None, database_url: str | None, as_json: bool) ->
 
     Exit code: 0 all is well, 1 an alert is open, 2 a critical one is, 3 the checks do not run, 4 the database cannot be read.
     """
-    from automon.clock import SystemClock
     from automon.cli.screens import status_screen, status_verdict
+    from automon.clock import SystemClock
 
     quiet_logs()
     store, now = open_store(config_path, database_url), SystemClock().now()
     summary, alerts = store.dashboard_summary(now), store.active_alerts()
     verdict = status_verdict(summary, alerts)
     if as_json:
-        click.echo(json.dumps({"schema_version": 1, "verdict": verdict.name, "summary": summary, "alerts": alerts}, default=str))
+        click.echo(
+            json.dumps(
+                {"schema_version": 1, "verdict": verdict.name, "summary": summary, "alerts": alerts}, default=str
+            )
+        )
     else:
         click.echo(status_screen(summary, alerts, verdict, now))
     sys.exit(verdict.exit_code)
@@ -221,7 +236,9 @@ def explain(alert_id: int, config_path: Path | None, database_url: str | None, a
     click.echo(json.dumps({"schema_version": 1, "alert": story}, default=str) if as_json else explain_screen(story))
 
 
-by_option = click.option("--by", default=getpass.getuser, show_default="your user name", help="Who acts; kept in the database.")
+by_option = click.option(
+    "--by", default=getpass.getuser, show_default="your user name", help="Who acts; kept in the database."
+)
 
 
 @main.command()
@@ -237,7 +254,11 @@ def ack(alert_id: int, note: str | None, by: str, config_path: Path | None, data
     """
     quiet_logs()
     changed = open_store(config_path, database_url).acknowledge_alert(alert_id, by, note)
-    click.echo(f"acknowledged #{alert_id} as {by}; reminders stop" if changed else f"#{alert_id} was in hand or resolved before")
+    click.echo(
+        f"acknowledged #{alert_id} as {by}; reminders stop"
+        if changed
+        else f"#{alert_id} was in hand or resolved before"
+    )
 
 
 @main.command()
@@ -264,7 +285,15 @@ def resolve(alert_id: int, note: str | None, by: str, config_path: Path | None, 
 @by_option
 @config_option
 @database_option
-def silence(source: str, duration: timedelta, reason: str, alert_type: str, by: str, config_path: Path | None, database_url: str | None) -> None:
+def silence(
+    source: str,
+    duration: timedelta,
+    reason: str,
+    alert_type: str,
+    by: str,
+    config_path: Path | None,
+    database_url: str | None,
+) -> None:
     """Send no messages about SOURCE ('*' for everything) for DURATION: 30m, 2h, 7d.
 
     Example: automon silence invoice-sync 2h --reason "deploying"

@@ -83,8 +83,19 @@ def announce(service: Service, url: str, server: EmbeddedPostgres | None) -> Non
 
 def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[str]:
     config = service.config
-    where = [server.url, server.tcp_url, f"(embedded; data in {server.log_file.parent}, password in {server.password_file})"] if server else [describe_url(url)]
-    channels = [*config.describe_channels(), *(["terminal: on, messages appear here"] if not config.active_channels else [])]
+    where = (
+        [
+            server.url,
+            server.tcp_url,
+            f"(embedded; data in {server.log_file.parent}, password in {server.password_file})",
+        ]
+        if server
+        else [describe_url(url)]
+    )
+    channels = [
+        *config.describe_channels(),
+        *(["terminal: on, messages appear here"] if not config.active_channels else []),
+    ]
     check = service.next_check_at
     return [
         "",
@@ -92,7 +103,14 @@ def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[
         *_labelled("database", where),
         *_labelled("config", [str(config.path)]),
         *_labelled("channels", channels),
-        *_labelled("checks", [f"next at {check.astimezone():%H:%M:%S %Z}, then every {pause_in_words(config.schedule.alert_checks)}" if check else "not scheduled"]),
+        *_labelled(
+            "checks",
+            [
+                f"next at {check.astimezone():%H:%M:%S %Z}, then every {pause_in_words(config.schedule.alert_checks)}"
+                if check
+                else "not scheduled"
+            ],
+        ),
         *_labelled("look", ["automon status" if Path(sys.prefix).name != ".venv" else ".venv/bin/automon status"]),
         *_labelled("stop", ["Ctrl-C"]),
         "",

@@ -37,7 +37,13 @@ def status_verdict(summary: Document, alerts: Sequence[Document]) -> Verdict:
 
 
 def status_screen(summary: Document, alerts: Sequence[Document], verdict: Verdict, now: datetime) -> str:
-    sections = [[_headline(summary, alerts, verdict, now)], _alert_section(alerts), _counts(summary), _own_lines(summary), _next_step(alerts, verdict)]
+    sections = [
+        [_headline(summary, alerts, verdict, now)],
+        _alert_section(alerts),
+        _counts(summary),
+        _own_lines(summary),
+        _next_step(alerts, verdict),
+    ]
     return "\n\n".join("\n".join(section) for section in sections if section)
 
 
@@ -48,7 +54,11 @@ def _headline(summary: Document, alerts: Sequence[Document], verdict: Verdict, n
         return f"◌ AUTOMON IS NOT CHECKING   last check {_age_of_check(summary)}   {clock}"
     if not alerts:
         return f"✓ ALL OK   {summary['tasks']['running']} tasks running, {len(summary['queues'])} queues, {_components(summary)}   {clock}"
-    counts = [f"{number} {severity}" for severity in ("critical", "high", "medium", "low") if (number := sum(a["severity"] == severity for a in alerts))]
+    counts = [
+        f"{number} {severity}"
+        for severity in ("critical", "high", "medium", "low")
+        if (number := sum(a["severity"] == severity for a in alerts))
+    ]
     return f"{MARKS[alerts[0]['severity']]} PROBLEMS   {', '.join(counts)}   {clock}"
 
 
@@ -88,20 +98,42 @@ def _counts(summary: Document) -> list[str]:
         f"HEALTH     {_components(summary)}",
     ]
     queues = ", ".join(f"{queue['name']} {queue['pending']:,}" for queue in summary["queues"][:4])
-    hosts = ", ".join(f"{host['name']} CPU {number(host['cpu_percent'])} % mem {number(host['memory_percent'])} % disk {number(host['disk_percent'])} %" for host in summary["hosts"][:2])
-    return [cut(line, 80) for line in [*lines, *([f"QUEUES     {queues} waiting"] if queues else []), *([f"HOSTS      {hosts}"] if hosts else [])]]
+    hosts = ", ".join(
+        f"{host['name']} CPU {number(host['cpu_percent'])} % mem {number(host['memory_percent'])} % disk {number(host['disk_percent'])} %"
+        for host in summary["hosts"][:2]
+    )
+    return [
+        clip(line, 80)
+        for line in [
+            *lines,
+            *([f"QUEUES     {queues} waiting"] if queues else []),
+            *([f"HOSTS      {hosts}"] if hosts else []),
+        ]
+    ]
 
 
 def _own_lines(summary: Document) -> list[str]:
     own = summary["automon"]
-    channels = [_channel_line(channel) for channel in own["channels"]] or ["DELIVERY   no channel is known: has the service run?"]
+    channels = [_channel_line(channel) for channel in own["channels"]] or [
+        "DELIVERY   no channel is known: has the service run?"
+    ]
     check = own["last_check"]
     outcome = "" if check is None or check["outcome"] != "failed" else f", FAILED: {check['error']}"
-    return [cut(line, 80) for line in [*channels, f"AUTOMON    last check {_age_of_check(summary)}{outcome}; partitions {own['partitions_ahead_days']} days ahead"]]
+    return [
+        clip(line, 80)
+        for line in [
+            *channels,
+            f"AUTOMON    last check {_age_of_check(summary)}{outcome}; partitions {own['partitions_ahead_days']} days ahead",
+        ]
+    ]
 
 
 def _channel_line(channel: Document) -> str:
-    sent = f"last sent {datetime.fromisoformat(channel['last_sent_at']).astimezone():%d %b %H:%M}" if channel["last_sent_at"] else "nothing sent yet"
+    sent = (
+        f"last sent {datetime.fromisoformat(channel['last_sent_at']).astimezone():%d %b %H:%M}"
+        if channel["last_sent_at"]
+        else "nothing sent yet"
+    )
     mark = "✗" if channel["failed_24h"] or (channel["last_error"] and channel["waiting"]) else "✓"
     trouble = f"; {channel['last_error']}" if channel["last_error"] and mark == "✗" else ""
     return f"DELIVERY   {mark} {channel['name']}: {sent}, {channel['waiting']} waiting, {channel['failed_24h']} failed{trouble}"
@@ -116,19 +148,34 @@ def _next_step(alerts: Sequence[Document], verdict: Verdict) -> list[str]:
 def explain_screen(story: Document) -> str:
     until = story["resolved_at"]
     state = "resolved" if until else "acknowledged" if story["acknowledged_at"] else "open"
-    lasted = (datetime.fromisoformat(until) if until else datetime.now().astimezone()) - datetime.fromisoformat(story["opened_at"])
+    lasted = (datetime.fromisoformat(until) if until else datetime.now().astimezone()) - datetime.fromisoformat(
+        story["opened_at"]
+    )
     lines = [
         f"{MARKS[story['severity']]} #{story['id']} {story['severity'].upper()}  {story['source']}: {story['summary']}",
         f"  {state}, {story['alert_type']}, since {when(story['opened_at'])}, {'lasted' if until else 'for'} {age(lasted.total_seconds())}"
         + ("; silenced" if story["is_silenced"] else ""),
         f"  worst      {story['peak_summary']} at {when(story['peak_at'])}",
     ]
-    return "\n".join([*lines, *_evidence_lines(story["evidence"]), "What happened", *_transition_lines(story["transitions"]), *_how_to_stop(story)])
+    return "\n".join(
+        [
+            *lines,
+            *_evidence_lines(story["evidence"]),
+            "What happened",
+            *_transition_lines(story["transitions"]),
+            *_how_to_stop(story),
+        ]
+    )
 
 
 def _evidence_lines(evidence: Document) -> list[str]:
-    top = [f"  {row['count']:>5}x  {row['what']}  {cut(row['message'] or '', 60)}{'  on ' + row['where'] if row['where'] else ''}" for row in evidence.get("top") or []]
-    return [f"  measured   {evidence['measured']}"] * ("measured" in evidence) + (["What was seen", *top] if top else [])
+    top = [
+        f"  {row['count']:>5}x  {row['what']}  {cut(row['message'] or '', 60)}{'  on ' + row['where'] if row['where'] else ''}"
+        for row in evidence.get("top") or []
+    ]
+    return [f"  measured   {evidence['measured']}"] * ("measured" in evidence) + (
+        ["What was seen", *top] if top else []
+    )
 
 
 def _transition_lines(transitions: Sequence[Document]) -> list[str]:
@@ -139,7 +186,13 @@ def _told(transition: Document) -> list[str]:
     by = f" by {transition['actor']}" if transition["actor"] else ""
     note = f' "{transition["note"]}"' if transition["note"] else ""
     first = f"  {when(transition['at'])}  {transition['kind']:<12} {transition['severity']}: {transition['summary']}{by}{note}"
-    return [first, *(f"      {d['channel']}: {d['status']} after {d['attempts']} attempts {d['last_error'] or ''}".rstrip() for d in transition["deliveries"])]
+    return [
+        first,
+        *(
+            f"      {d['channel']}: {d['status']} after {d['attempts']} attempts {d['last_error'] or ''}".rstrip()
+            for d in transition["deliveries"]
+        ),
+    ]
 
 
 def _how_to_stop(story: Document) -> list[str]:
@@ -162,12 +215,14 @@ def when(iso: str) -> str:
 
 
 def number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}"
+    return "-" if value is None else f"{value:.0f}"
 
 
 def cut(text: str, width: int) -> str:
-    """Keep one line within `width` characters; what is cut off shows as an ellipsis."""
-    line = " ".join(text.split())
+    """Make one line of at most `width` characters of a text that somebody else wrote."""
+    return clip(" ".join(text.split()), width)
+
+
+def clip(line: str, width: int) -> str:
+    """Keep a line within `width` characters; what is cut off shows as an ellipsis."""
     return line if len(line) <= width else line[: width - 1] + "…"
-
-

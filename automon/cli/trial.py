@@ -48,5 +48,7 @@ def _send(channel: Channel, message: Message, recipient: str) -> Outcome:
     try:
         receipt = channel.send(message, recipient)
     except DeliveryError as error:
-        return Outcome(False, f"✗ {where}: {error.reason}: {error}")
-    return Outcome(True, f"✓ {where}: sent in {receipt.duration.total_seconds() * 1000:.0f} ms ({receipt.answer})")
+        return Outcome(delivered=False, line=f"✗ {where}: {error.reason}: {error}")
+    return Outcome(
+        delivered=True, line=f"✓ {where}: sent in {receipt.duration.total_seconds() * 1000:.0f} ms ({receipt.answer})"
+    )
