@@ -89,7 +89,7 @@ class Store:
         with self.database.connection() as connection:
             try:
                 return connection.execute(query, arguments).fetchall()
-            except psycopg.errors.UndefinedFunction as error:
+            except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
                 # With a context the error comes from inside one of the functions, and is a bug.
                 if error.diag.context is not None:
                     raise

@@ -13,7 +13,7 @@ from automon.errors import DatabaseUnavailableError
 from automon.models import Guidance
 from automon.store import ClaimedDelivery
 from jobs.job import Context
-from notifiers.channel import Channel, DeliveryError
+from notifiers.channel import Channel, DeliveryError, DeliveryReason
 from notifiers.message import Message, MessageContext, compose
 from notifiers.retry import GiveUp, GiveUpReason, Retry, decide
 
@@ -49,9 +49,16 @@ def _attempt(context: Context, desk: Desk, delivery: ClaimedDelivery) -> Callabl
     try:
         receipt = desk.channel.send(_message(desk, delivery), delivery.recipient)
     except DeliveryError as error:
-        failed, duration = error, timedelta(seconds=context.clock.monotonic() - started)
-        return lambda: _record_failure(context, delivery, failed, duration)
-    return lambda: _record_sent(context, delivery, receipt.duration, receipt.answer)
+        failed = error
+    except Exception as error:
+        log.exception("delivery_broke")
+        failed = DeliveryError(
+            DeliveryReason.UNKNOWN, uncertain=True, detail=f"{type(error).__name__} in automon itself; its log has more"
+        )
+    else:
+        return lambda: _record_sent(context, delivery, receipt.duration, receipt.answer)
+    duration = timedelta(seconds=context.clock.monotonic() - started)
+    return lambda: _record_failure(context, delivery, failed, duration)
 
 
 def _until_recorded(context: Context, record: Callable[[], None]) -> None:

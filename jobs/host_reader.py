@@ -125,7 +125,7 @@ class HostReader:
         return filled(memory.total, memory.total - memory.available)
 
     def _swap(self) -> Section:
-        # psutil would also read vmstat, for ten times the cost, and warn where a container hides it.
+        # psutil would read vmstat too, and warn on stderr where a container hides that.
         fields = dict(line.split(":", 1) for line in self._text("meminfo").splitlines())
         total, free = (int(fields[name].split()[0]) * 1024 for name in ("SwapTotal", "SwapFree"))
         return filled(total, total - free)

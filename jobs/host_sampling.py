@@ -14,8 +14,8 @@ from jobs.job import Context, Result
 
 # At one look a minute: a day.
 KEEP = 1440
-# A service looks before its first migration has made the function, or its schema.
-AWAY = (DatabaseUnavailableError, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName)
+# A service looks before its first migration has made the schema.
+AWAY = (DatabaseUnavailableError, psycopg.errors.InvalidSchemaName)
 # The classes of what record_host_sample and PostgreSQL say about values: such a sample would never be taken.
 REFUSALS = ("AM", "22")
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from notifiers.channel import DeliveryError, DeliveryReason, Receipt
 from notifiers.http_failure import http_error
+from notifiers.loading import load_apprise
 from notifiers.message import Message
 from notifiers.plain import headline, plain_body
 
@@ -25,6 +26,7 @@ class AppriseChannel:
         self._timeout = timeout
 
     def send(self, message: Message, recipient: str) -> Receipt:
+        load_apprise()
         import apprise
 
         from notifiers.dispatch import dispatch, scrubbed, service_from_url

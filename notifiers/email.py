@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from automon.errors import AutomonError
 from notifiers.channel import DeliveryError, DeliveryReason, Receipt
+from notifiers.loading import load_apprise
 from notifiers.message import Message
 from notifiers.plain import COLUMN, Plain, columns, headline
 from notifiers.smtp import Server
@@ -63,6 +64,7 @@ class EmailChannel:
         self._server = server
 
     def send(self, message: Message, recipient: str) -> Receipt:
+        load_apprise()
         import apprise
 
         from notifiers.dispatch import dispatch

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from automon.errors import AutomonError
 from notifiers.channel import Receipt
 from notifiers.http_failure import http_error
+from notifiers.loading import load_apprise
 from notifiers.message import Line, Message
 from notifiers.plain import Plain, plain_text
 from notifiers.text import Code, Link, Moment, render, shortened, time_words
@@ -119,6 +120,7 @@ class SlackChannel:
 
     def send(self, message: Message, recipient: str) -> Receipt:
         """Post one message; when Slack does not like its blocks, post it once more in the plain legacy form."""
+        load_apprise()
         outcome = self._post(self.blocks_service(message), title(message), body(message), is_text=False)
         if outcome.status == 400:
             outcome = self._post(self._legacy_service(), _legacy_title(message), legacy_body(message), is_text=True)

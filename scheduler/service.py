@@ -40,6 +40,9 @@ PAUSE_BEFORE_TRYING_AGAIN = 1.0
 TIME_TO_END = 17.0  # of the 20 seconds that a stop may take
 SCHEDULER_IS_ALIVE = 10.0
 DAY = timedelta(days=1)
+AT_ONCE = timedelta(0)
+# After a pause of the service its own host would seem silent, had the first sample not been stored before the first check.
+TIME_FOR_FIRST_SAMPLE = timedelta(seconds=2)
 
 log = structlog.get_logger("automon.service")
 
@@ -138,15 +141,18 @@ class Service:
         threading.Thread(target=self._keep_config_in_force, name="config", daemon=True).start()
 
     def _schedule(
-        self, job: Job, trigger: IntervalTrigger | CronTrigger, *, executor: str = "default", at_once: bool = True
+        self, job: Job, trigger: IntervalTrigger | CronTrigger, *, executor: str = "default", first_in: timedelta | None
     ) -> None:
-        first = {"next_run_time": self._clock.now()} if at_once else {}
+        """Run a job in its rhythm from now on, for the first time after `first_in`; None: when its trigger says."""
+        first = {} if first_in is None else {"next_run_time": self._clock.now() + first_in}
         self._scheduler.add_job(
             self._runner.run, trigger, args=[job], id=job.name, executor=executor, replace_existing=True, **first
         )
 
     def _schedule_host_sampling(self) -> None:
-        self._schedule(self._host_sampling, every(self.config.schedule.host_sampling), executor="collect")
+        self._schedule(
+            self._host_sampling, every(self.config.schedule.host_sampling), executor="collect", first_in=AT_ONCE
+        )
 
     def _keep_config_in_force(self) -> None:
         """Put the config in force at the start and after each change, however long the database takes to come."""
@@ -175,13 +181,15 @@ class Service:
     def _start_what_needs_the_database(self, desks: list[Desk]) -> None:
         schedule = self.config.schedule
         self._schedule_host_sampling()
-        self._schedule(self._alert_checks, every(schedule.alert_checks))
+        self._schedule(self._alert_checks, every(schedule.alert_checks), first_in=TIME_FOR_FIRST_SAMPLE)
         # A clean-up that fell into a time without the service is made up for now.
         last = self._context.store.last_success_of(Cleanup.name)
         overdue = last is not None and self._clock.now() - last > DAY
         at = schedule.cleanup_at
         self._schedule(
-            Cleanup(), CronTrigger(hour=at.hour, minute=at.minute, timezone=schedule.timezone), at_once=overdue
+            Cleanup(),
+            CronTrigger(hour=at.hour, minute=at.minute, timezone=schedule.timezone),
+            first_in=AT_ONCE if overdue else None,
         )
         self._senders.start(desks)
 
@@ -233,6 +241,8 @@ class Service:
             self._verdict = "config rejected, the one before stays in force"
         else:
             log.info("config_accepted", changes=self.config.diff(config))
+            if config.database != self.config.database:
+                log.warning("restart_needed", setting="database")
             self.config, self._desks = config, desks
             self._verdict = "checks run"
             self._config_changed.set()

@@ -104,7 +104,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
 -- >>> files (written by `make sql-manifest`)
 SELECT refuse_newer_schema('010_monitoring_procedures.sql') \g /dev/null
-SELECT begin_migration('001_create_processing_metrics.sql', 'db8d3fe13595781c21f0e4295638fcaa0193ee33be30842782c9a20247bd0aeb') AS pending \gset
+SELECT begin_migration('001_create_processing_metrics.sql', 'e4a17dde8b41af5921f79b0fa87bbf44b1ca55e3c86decf72d4b9013c47d34c3') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
 \endif
@@ -116,7 +116,7 @@ SELECT begin_migration('003_create_performance_monitoring.sql', 'a42b05b672e83a9
 \if :pending
 \ir 003_create_performance_monitoring.sql
 \endif
-SELECT begin_migration('004_create_system_health.sql', '4fbb95b5e76673c97d252fb9bcd0f87759724fa85baf1184c41d710066f95750') AS pending \gset
+SELECT begin_migration('004_create_system_health.sql', 'd03614db3da1c989c06299fcf55c423a3604dccc651c433aefe75ef6f4d803fb') AS pending \gset
 \if :pending
 \ir 004_create_system_health.sql
 \endif
@@ -132,7 +132,7 @@ SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce51
 \if :pending
 \ir 007_create_dashboard_views.sql
 \endif
-SELECT begin_migration('008_alerting_functions.sql', 'f8bacbea22c08b91d2d5e71acd7614d6ddc972d24309acfbad84b1c4345e03d2') AS pending \gset
+SELECT begin_migration('008_alerting_functions.sql', 'bbadaf9b1f804fe315815c5569146e9f9874725c35c9687ef4cdc333a51a067f') AS pending \gset
 \if :pending
 \ir 008_alerting_functions.sql
 \endif
@@ -140,7 +140,7 @@ SELECT begin_migration('009_automated_monitoring.sql', 'd72f396f94d7e6b69d9ceaff
 \if :pending
 \ir 009_automated_monitoring.sql
 \endif
-SELECT begin_migration('010_monitoring_procedures.sql', '4bdc90c8886be2397c97052df223b72f632ff6aa7ced77a7ad4dd95b40f8a818') AS pending \gset
+SELECT begin_migration('010_monitoring_procedures.sql', '691203a43689d067ee713ae25972c6fca62d616072cc12713158003dcd08bbaa') AS pending \gset
 \if :pending
 \ir 010_monitoring_procedures.sql
 \endif

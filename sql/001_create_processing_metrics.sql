@@ -105,7 +105,9 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('automon partitions', 0));
-    IF to_regclass('public.' || quote_ident(v_name)) IS NOT NULL THEN
+    -- Not to_regclass: it would repeat from this session's cache that there was no such table before the wait.
+    IF EXISTS (SELECT FROM pg_class c JOIN pg_class parent ON parent.relnamespace = c.relnamespace
+               WHERE c.relname = v_name AND parent.oid = to_regclass('public.' || quote_ident(p_table))) THEN
         RETURN false;
     END IF;
     -- Made aside and attached: PARTITION OF would lock the parent against every writer.

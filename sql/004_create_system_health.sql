@@ -152,7 +152,7 @@ DECLARE
     v_known interval := make_interval(secs => public.setting('health.known_for_seconds'));
 BEGIN
     RETURN (
-        SELECT round((100 * sum(k.seconds) FILTER (WHERE k.status <> 'unhealthy') / NULLIF(sum(k.seconds), 0))::numeric, 3)
+        SELECT round((100 * COALESCE(sum(k.seconds) FILTER (WHERE k.status <> 'unhealthy'), 0) / NULLIF(sum(k.seconds), 0))::numeric, 3)
         FROM (
             SELECT h.status, GREATEST(0, extract(epoch FROM LEAST(COALESCE(h.ended_at, p_now), h.last_reported_at + v_known, p_now) - GREATEST(h.started_at, p_now - p_window))) AS seconds
             FROM public.system_health h

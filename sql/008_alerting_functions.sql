@@ -55,7 +55,7 @@ CREATE OR REPLACE FUNCTION number_in_words(p_value double precision) RETURNS tex
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE
-        WHEN abs(p_value) >= 100 OR p_value = round(p_value) THEN to_char(round(p_value::numeric), 'FM999,999,999,999,990')
+        WHEN abs(p_value) >= 100 OR p_value = round(p_value) THEN to_char(round(p_value::numeric), 'FM999,999,999,999,999,999,990')
         ELSE rtrim(rtrim(to_char(p_value::numeric, CASE WHEN abs(p_value) >= 10 THEN 'FM990.0' ELSE 'FM990.00' END), '0'), '.')
     END;
 END;
@@ -546,31 +546,53 @@ END
 $body$;
 COMMENT ON FUNCTION is_silenced(text, text, timestamptz) IS 'Whether a silence covers an alert at a moment.';
 
+CREATE OR REPLACE FUNCTION route_transition(p_transition_id bigint) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_told public.alert_transitions;
+    v_of   public.alerts;
+    v_sent integer;
+    v_silenced boolean;
+BEGIN
+    SELECT t.* INTO v_told FROM public.alert_transitions t WHERE t.id = p_transition_id;
+    SELECT a.* INTO v_of FROM public.alerts a WHERE a.id = v_told.alert_id;
+    v_silenced := public.is_silenced(v_of.alert_type, v_of.source, v_told.at);
+
+    INSERT INTO public.alert_deliveries (transition_id, alert_id, channel, recipient, status, created_at, next_attempt_at, finished_at)
+    SELECT v_told.id, v_of.id, c.name, r.recipient, CASE WHEN v_silenced THEN 'silenced' ELSE 'pending' END,
+        clock_timestamp(), clock_timestamp(), CASE WHEN v_silenced THEN clock_timestamp() END
+    FROM public.notification_channels c CROSS JOIN LATERAL unnest(c.recipients) AS r (recipient)
+    WHERE v_told.kind = ANY (c.notify_on)
+      -- Whoever heard of the worst of it hears of its end.
+      AND public.severity_rank(CASE v_told.kind WHEN 'resolved' THEN v_of.peak_severity WHEN 'eased' THEN v_told.previous_severity ELSE v_told.severity END)
+          >= public.severity_rank(c.min_severity)
+    ON CONFLICT (transition_id, channel, recipient) DO NOTHING;
+    GET DIAGNOSTICS v_sent = ROW_COUNT;
+
+    IF v_sent > 0 AND NOT v_silenced THEN
+        UPDATE public.alerts a SET last_told_at = v_told.at WHERE a.id = v_of.id;
+        PERFORM pg_notify('automon_deliveries', '');
+    END IF;
+    RETURN v_sent;
+END
+$body$;
+COMMENT ON FUNCTION route_transition(bigint) IS
+    'Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are.';
+
 CREATE OR REPLACE FUNCTION record_transition(
     p_alert alerts, p_kind text, p_at timestamptz, p_previous_severity text DEFAULT NULL, p_actor text DEFAULT NULL, p_note text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    v_id       bigint;
-    v_silenced boolean := public.is_silenced(p_alert.alert_type, p_alert.source, p_at);
-    -- Whoever heard of the worst of it hears of its end.
-    v_routed   text := CASE p_kind WHEN 'resolved' THEN p_alert.peak_severity WHEN 'eased' THEN p_previous_severity ELSE p_alert.severity END;
+    v_id bigint;
 BEGIN
     INSERT INTO public.alert_transitions (alert_id, kind, at, severity, previous_severity, summary, value, threshold, evidence, actor, note)
     VALUES (p_alert.id, p_kind, p_at, p_alert.severity, p_previous_severity, p_alert.summary, p_alert.value, p_alert.threshold, p_alert.evidence, p_actor, p_note)
     RETURNING id INTO v_id;
 
-    INSERT INTO public.alert_deliveries (transition_id, alert_id, channel, recipient, status, created_at, next_attempt_at, finished_at)
-    SELECT v_id, p_alert.id, c.name, r.recipient, CASE WHEN v_silenced THEN 'silenced' ELSE 'pending' END,
-        clock_timestamp(), clock_timestamp(), CASE WHEN v_silenced THEN clock_timestamp() END
-    FROM public.notification_channels c CROSS JOIN LATERAL unnest(c.recipients) AS r (recipient)
-    WHERE p_kind = ANY (c.notify_on) AND public.severity_rank(v_routed) >= public.severity_rank(c.min_severity);
-
-    IF FOUND AND NOT v_silenced THEN
-        UPDATE public.alerts a SET last_told_at = p_at WHERE a.id = p_alert.id;
-        PERFORM pg_notify('automon_deliveries', '');
-    END IF;
+    PERFORM public.route_transition(v_id);
     RETURN v_id;
 END
 $body$;
@@ -716,8 +738,9 @@ BEGIN
         SELECT a.* FROM public.alerts a
         WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND a.clear_since IS NULL AND a.alert_type = ANY (p_alert_types)
           AND (a.severity = 'critical' AND p_now - a.last_told_at >= v_pause
-               -- hidden by a silence that has ended, and never told
-               OR a.last_told_at IS NULL AND EXISTS (SELECT FROM public.alert_deliveries d WHERE d.alert_id = a.id AND d.status = 'silenced'))
+               -- changed under a silence that has ended, and not told since
+               OR EXISTS (SELECT FROM public.alert_deliveries d JOIN public.alert_transitions t ON t.id = d.transition_id
+                          WHERE d.alert_id = a.id AND d.status = 'silenced' AND t.at > COALESCE(a.last_told_at, '-infinity')))
           AND NOT public.is_silenced(a.alert_type, a.source, p_now)
     LOOP
         PERFORM public.record_transition(v_alert, 'reminded', p_now);

@@ -91,6 +91,24 @@ END
 $body$;
 COMMENT ON FUNCTION end_silence(bigint, timestamptz) IS 'Ends a silence now; false when there is none of that number or it has ended.';
 
+CREATE OR REPLACE FUNCTION forget_source(p_kind text, p_name text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    CASE p_kind
+        WHEN 'queue', 'host' THEN
+            DELETE FROM public.monitored_sources s WHERE s.kind = p_kind AND s.name = p_name;
+        WHEN 'component' THEN
+            UPDATE public.system_health h SET ended_at = h.last_reported_at WHERE h.ended_at IS NULL AND h.component_type || '/' || h.component_name = p_name;
+        ELSE
+            PERFORM public.refuse('AM001', format('invalid_name: %L is no kind of source', p_kind), 'Use queue, host or component.');
+    END CASE;
+    RETURN FOUND;
+END
+$body$;
+COMMENT ON FUNCTION forget_source(text, text) IS
+    'Stops watching a queue, a host or a component (type/name) that is gone for good: its silence is no alert any more. Its next report brings it back. False when it is not watched. Raises AM001.';
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- Statistics.
 
@@ -253,7 +271,7 @@ BEGIN
           AND EXISTS (SELECT FROM public.notification_channels c
                       WHERE 'opened' = ANY (c.notify_on) AND public.severity_rank(a.severity) >= public.severity_rank(c.min_severity) AND cardinality(c.recipients) > 0)
     LOOP
-        PERFORM public.record_transition(v_alert, 'opened', GREATEST(now(), v_alert.opened_at));
+        PERFORM public.route_transition((SELECT max(t.id) FROM public.alert_transitions t WHERE t.alert_id = v_alert.id AND t.kind IN ('opened', 'escalated')));
     END LOOP;
 END
 $body$;
@@ -450,7 +468,7 @@ BEGIN ATOMIC
         ('automon_reader', 'evaluate_component_health'), ('automon_reader', 'evaluate_queue_backlog'), ('automon_reader', 'evaluate_hosts'), ('automon_reader', 'evaluate_all'),
         -- what the views call, with the rights of whoever reads them
         ('automon_reader', 'severity_rank'), ('automon_operator', 'severity_rank'), ('automon_operator', 'get_component_uptime'),
-        ('automon_operator', 'acknowledge_alert'), ('automon_operator', 'resolve_alert'), ('automon_operator', 'silence_alerts'), ('automon_operator', 'end_silence')
+        ('automon_operator', 'acknowledge_alert'), ('automon_operator', 'resolve_alert'), ('automon_operator', 'silence_alerts'), ('automon_operator', 'end_silence'), ('automon_operator', 'forget_source')
     ) AS f (role, name) WHERE f.role = p_role;
 END;
 COMMENT ON FUNCTION role_functions(text) IS 'The functions that are opened to a role.';

@@ -67,8 +67,9 @@ require_public_python() {
         /root/* | /home/* | /run/user/* | /tmp/* | /var/tmp/*)
             die "Python is $real, a private place that the service does not see; name one of the system: make install PYTHON=/usr/bin/python3" ;;
     esac
-    # As the user nobody, who may do as little as the user automon.
-    (cd / && setpriv --reuid 65534 --regid 65534 --clear-groups "$real" -I -c '') 2>/dev/null ||
+    # As the user nobody, who may do as little as the user automon. The shell is needed: setpriv itself still looks for
+    # the program with the rights of root.
+    (cd / && setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '"$0" -I -c ""' "$real") 2>/dev/null ||
         die "Python is $real, which other users than root cannot run; name one of the system: make install PYTHON=/usr/bin/python3"
 }
 

@@ -1,0 +1,50 @@
+"""The real process, and the servers that it talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.service import Document, Look, ServiceProcess, make_config
+from tests.support.slack import FakeSlack
+from tests.support.smtp import FakeSmtp
+
+StartService = Callable[..., ServiceProcess]
+
+
+@pytest.fixture
+def slack() -> Iterator[FakeSlack]:
+    with FakeSlack() as fake:
+        yield fake
+
+
+@pytest.fixture
+def smtp() -> Iterator[FakeSmtp]:
+    with FakeSmtp(security="starttls", username="automon", password="pass-w0rd-of-smtp") as fake:
+        yield fake
+
+
+@pytest.fixture
+def look(database_url: str) -> Iterator[Look]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield Look(connection)
+
+
+@pytest.fixture
+def start_service(tmp_path: Path, database_url: str) -> Iterator[StartService]:
+    """Start the service on this test's database; `config` and `environment` are added to what makes it run."""
+    with ExitStack() as stack:
+
+        def start(
+            config: Document | str | None = None, environment: dict[str, str] | None = None, **options: Any
+        ) -> ServiceProcess:
+            values = {"DATABASE_URL": database_url, **(environment or {})}
+            folder = options.pop("folder", tmp_path)
+            return stack.enter_context(ServiceProcess(folder, config or make_config(), values, **options))
+
+        yield start

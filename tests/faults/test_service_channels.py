@@ -1,0 +1,142 @@
+"""Channels that fail, each in its own way: what is tried again, what is given up, and who must not feel it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.conftest import StartService
+from tests.support.service import Look, channels_of, make_config
+from tests.support.slack import Answer, FakeSlack
+from tests.support.smtp import FakeSmtp
+
+STATUS = "SELECT status FROM public.alert_deliveries WHERE channel = %s"
+
+
+def raise_alert(look: Look, pending: int = 250) -> None:
+    look("update_queue_metrics", "mail", pending)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Answer.broken(), id="a server error"),
+        pytest.param(Answer.rate_limited(seconds=60), id="a rate limit"),
+        pytest.param(Answer.no_service(), id="a webhook that is gone"),
+    ],
+)
+def test_a_slack_that_fails_does_not_hold_up_mail(
+    answer: Answer, slack: FakeSlack, smtp: FakeSmtp, look: Look, start_service: StartService
+) -> None:
+    slack.script(*[answer] * 20)
+    service = start_service(None, channels_of(slack, smtp))
+    service.wait_until_ready()
+
+    raise_alert(look)
+
+    smtp.wait_for(1)
+    slack.wait_for(1)
+    look.wait_for("SELECT count(*) = 1 FROM public.delivery_attempts WHERE outcome = 'failed'")
+    look.wait_for("SELECT status = 'sent' FROM public.alert_deliveries WHERE channel = 'email'")
+    assert look.one(STATUS, "slack") in {"pending", "failed"}
+
+
+def test_what_a_broken_slack_refused_is_tried_again_after_growing_pauses_until_it_is_taken(
+    slack: FakeSlack, look: Look, start_service: StartService
+) -> None:
+    slack.script(Answer.broken(), Answer.broken())
+    service = start_service(None, channels_of(slack))
+    service.wait_until_ready()
+
+    raise_alert(look)
+    look.wait_for("SELECT count(*) = 1 FROM public.delivery_attempts")
+    look.wait_for("SELECT status = 'sent' FROM public.alert_deliveries")
+
+    attempts = look.ask("SELECT attempt, outcome, reason, detail FROM public.delivery_attempts ORDER BY id")
+    assert [(row["attempt"], row["outcome"], row["reason"]) for row in attempts] == [
+        (1, "failed", "refused"),
+        (2, "failed", "refused"),
+        (3, "sent", None),
+    ]
+    assert attempts[0]["detail"] == "Slack answered 500 rollup_error"
+    first, second, third = (post.arrived_at for post in slack.posts)
+    assert 0.8 <= second - first < third - second
+    assert [event["attempt"] for event in service.events_named("delivery_failed")] == [1, 2]
+    service.wait_for_event("delivery_sent", attempt=3, channel="slack")
+
+
+def test_a_rate_limit_is_respected(slack: FakeSlack, look: Look, start_service: StartService) -> None:
+    slack.script(Answer.rate_limited(seconds=30))
+    start_service(None, channels_of(slack)).wait_until_ready()
+
+    raise_alert(look)
+
+    look.wait_for("SELECT count(*) = 1 FROM public.delivery_attempts WHERE reason = 'rate_limited'")
+    pause = look.one("SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM public.alert_deliveries")
+    assert 20 < pause <= 30
+
+
+def test_a_webhook_that_is_gone_is_given_up_and_the_log_says_so_with_the_alert(
+    slack: FakeSlack, look: Look, start_service: StartService
+) -> None:
+    slack.script(Answer.no_service())
+    service = start_service(None, channels_of(slack))
+    service.wait_until_ready()
+
+    raise_alert(look)
+
+    told = service.wait_for_event("delivery_given_up", level="error", channel="slack")
+    assert told["reason"] == "gone"
+    assert told["detail"] == "Slack answered 404 no_service"
+    assert (told["severity"], told["source"], told["summary"]) == ("high", "mail", "250 waiting (limit 200)")
+    assert look.ask("SELECT status, attempts, finished_at IS NOT NULL AS finished FROM public.alert_deliveries") == [
+        {"status": "failed", "attempts": 1, "finished": True}
+    ]
+
+
+def test_a_mail_server_that_hangs_does_not_delay_slack(look: Look, slack: FakeSlack, start_service: StartService) -> None:
+    with FakeSmtp(security="none", silent_after_data=True) as hanging:
+        service = start_service(None, channels_of(slack, hanging))
+        service.wait_until_ready()
+
+        raise_alert(look)
+        hanging.wait_for(1)
+        slack.wait_for(1)
+        raise_alert(look, 3)
+
+        opened, resolved = slack.wait_for(2)
+        assert "RESOLVED" in resolved.preview
+        assert look.ask("SELECT status FROM public.alert_deliveries WHERE channel = 'email' ORDER BY id") == [
+            {"status": "sending"},
+            {"status": "pending"},
+        ]
+
+
+def test_wrong_mail_credentials_are_given_up_without_the_password_in_any_word(
+    smtp: FakeSmtp, look: Look, start_service: StartService
+) -> None:
+    wrong = {**smtp.environment(), "AUTOMON_EMAIL_URL": smtp.environment()["AUTOMON_EMAIL_URL"].replace("pass-w0rd", "wr0ng-one")}
+    service = start_service(None, wrong)
+    service.wait_until_ready()
+
+    raise_alert(look)
+
+    told = service.wait_for_event("delivery_given_up", channel="email")
+    assert told["reason"] == "bad_credentials"
+    assert "wr0ng" not in str(look.ask("SELECT detail FROM public.delivery_attempts"))
+    assert smtp.mails == []
+
+
+def test_messages_of_one_alert_arrive_in_their_order_also_when_the_first_has_to_be_repeated(
+    slack: FakeSlack, look: Look, start_service: StartService
+) -> None:
+    slack.script(Answer.broken())
+    start_service(make_config(), channels_of(slack)).wait_until_ready()
+
+    raise_alert(look)
+    slack.wait_for(1)
+    raise_alert(look, 3)
+
+    refused, opened, resolved = slack.wait_for(3, deadline=20)
+    assert "HIGH mail" in refused.preview
+    assert "HIGH mail" in opened.preview
+    assert "RESOLVED mail" in resolved.preview
