@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import threading
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from automon.cli.foreground import banner
 from automon.config import Config, load_config
 from automon.embedded import EmbeddedPostgres
 from automon.logs import configure_logging
+from automon.models import HostSample
 from scheduler.service import Service
 
 FOLDER = Path(".automon")
@@ -79,6 +81,8 @@ def start_workload(service: Service, server: EmbeddedPostgres, over: threading.E
     print("\n".join(banner(service, server.url, server)), flush=True)
 
     def workload() -> None:
+        act_host(service, 9.0, 96.5, "A pretended host, ops-2, has a disk that is almost full.")
+        act_host(service, SECONDS_OF_TROUBLE + 6, 61.0, "Somebody has made room on ops-2.")
         run_demo(
             server.url,
             say=say,
@@ -91,6 +95,19 @@ def start_workload(service: Service, server: EmbeddedPostgres, over: threading.E
             service.stop()
 
     threading.Thread(target=workload, name="workload", daemon=True).start()
+
+
+def act_host(service: Service, after_seconds: float, disk_percent: float, line: str) -> None:
+    """Report, after a while, a sample of a host that is not there."""
+
+    def act() -> None:
+        say(line)
+        values = {"cpu_percent": 12.0, "memory_percent": 41.0, "disks": [{"mount": "/var", "percent": disk_percent}]}
+        service.store.record_host_sample(HostSample(host="ops-2", sampled_at=datetime.now(timezone.utc), values=values))
+
+    timer = threading.Timer(after_seconds, act)
+    timer.daemon = True
+    timer.start()
 
 
 def say(line: str) -> None:

@@ -86,8 +86,8 @@ class Service:
         self.instance = f"{self._host}:{os.getpid()}"
         self._desks = make_desks(config, self._host)
         self.database = Database(database_url, self._clock, pooled=config.database.pooled)
-        store = Store(self.database, config.database.schema_)
-        self._context = Context(store=store, clock=self._clock, instance=self.instance, stop=self._stop)
+        self.store = Store(self.database, config.database.schema_)
+        self._context = Context(store=self.store, clock=self._clock, instance=self.instance, stop=self._stop)
         self._runner = JobRunner(self._context)
         self._senders = Senders(self._context)
         self._listener = Listener(self.database.conninfo, self._stop, self._senders.wake)
@@ -169,7 +169,7 @@ class Service:
             config, desks = self.config, self._desks
             try:
                 applied = migrate(self.database.conninfo, schema=config.database.schema_)
-                self._context.store.sync_configuration(database_document(config, desks))
+                self.store.sync_configuration(database_document(config, desks))
                 self._start_what_needs_the_database(desks)
             except DatabaseUnavailableError as error:
                 self._tell_of_waiting(error)
@@ -183,7 +183,7 @@ class Service:
         self._schedule_host_sampling()
         self._schedule(self._alert_checks, every(schedule.alert_checks), first_in=TIME_FOR_FIRST_SAMPLE)
         # A clean-up that fell into a time without the service is made up for now.
-        last = self._context.store.last_success_of(Cleanup.name)
+        last = self.store.last_success_of(Cleanup.name)
         overdue = last is not None and self._clock.now() - last > DAY
         at = schedule.cleanup_at
         self._schedule(

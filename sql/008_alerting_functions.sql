@@ -546,7 +546,7 @@ END
 $body$;
 COMMENT ON FUNCTION is_silenced(text, text, timestamptz) IS 'Whether a silence covers an alert at a moment.';
 
-CREATE OR REPLACE FUNCTION route_transition(p_transition_id bigint) RETURNS integer
+CREATE OR REPLACE FUNCTION route_transition(p_transition_id bigint, p_at timestamptz) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
@@ -557,7 +557,9 @@ DECLARE
 BEGIN
     SELECT t.* INTO v_told FROM public.alert_transitions t WHERE t.id = p_transition_id;
     SELECT a.* INTO v_of FROM public.alerts a WHERE a.id = v_told.alert_id;
-    v_silenced := public.is_silenced(v_of.alert_type, v_of.source, v_told.at);
+    v_silenced := public.is_silenced(v_of.alert_type, v_of.source, p_at)
+        -- The end of what a silence has hidden from everybody is hidden too.
+        OR v_told.kind = 'resolved' AND v_of.last_told_at IS NULL AND EXISTS (SELECT FROM public.alert_deliveries d WHERE d.alert_id = v_of.id AND d.status = 'silenced');
 
     INSERT INTO public.alert_deliveries (transition_id, alert_id, channel, recipient, status, created_at, next_attempt_at, finished_at)
     SELECT v_told.id, v_of.id, c.name, r.recipient, CASE WHEN v_silenced THEN 'silenced' ELSE 'pending' END,
@@ -571,13 +573,13 @@ BEGIN
     GET DIAGNOSTICS v_sent = ROW_COUNT;
 
     IF v_sent > 0 AND NOT v_silenced THEN
-        UPDATE public.alerts a SET last_told_at = v_told.at WHERE a.id = v_of.id;
+        UPDATE public.alerts a SET last_told_at = p_at WHERE a.id = v_of.id;
         PERFORM pg_notify('automon_deliveries', '');
     END IF;
     RETURN v_sent;
 END
 $body$;
-COMMENT ON FUNCTION route_transition(bigint) IS
+COMMENT ON FUNCTION route_transition(bigint, timestamptz) IS
     'Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are.';
 
 CREATE OR REPLACE FUNCTION record_transition(
@@ -592,7 +594,7 @@ BEGIN
     VALUES (p_alert.id, p_kind, p_at, p_alert.severity, p_previous_severity, p_alert.summary, p_alert.value, p_alert.threshold, p_alert.evidence, p_actor, p_note)
     RETURNING id INTO v_id;
 
-    PERFORM public.route_transition(v_id);
+    PERFORM public.route_transition(v_id, p_at);
     RETURN v_id;
 END
 $body$;
@@ -726,12 +728,24 @@ $body$;
 COMMENT ON FUNCTION clear_alert(alerts, monitoring_finding, timestamptz) IS
     'Resolves an alert that has been within its limits for alerts.resolve_after_seconds; until then remembers since when. Only apply_findings calls it.';
 
+CREATE OR REPLACE FUNCTION has_audience(p_kind text, p_severity text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM public.notification_channels c
+        WHERE p_kind = ANY (c.notify_on) AND public.severity_rank(p_severity) >= public.severity_rank(c.min_severity) AND cardinality(c.recipients) > 0);
+END
+$body$;
+COMMENT ON FUNCTION has_audience(text, text) IS 'Whether any channel is told of such a transition at that severity.';
+
 CREATE OR REPLACE FUNCTION remind_of_alerts(p_alert_types text[], p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_pause     interval := make_interval(secs => 0.9 * NULLIF(public.setting('alerts.remind_after_seconds'), 0));
     v_alert     public.alerts;
+    v_kind      text;
     v_reminders integer := 0;
 BEGIN
     FOR v_alert IN
@@ -743,7 +757,9 @@ BEGIN
                           WHERE d.alert_id = a.id AND d.status = 'silenced' AND t.at > COALESCE(a.last_told_at, '-infinity')))
           AND NOT public.is_silenced(a.alert_type, a.source, p_now)
     LOOP
-        PERFORM public.record_transition(v_alert, 'reminded', p_now);
+        v_kind := CASE WHEN v_alert.last_told_at IS NULL THEN 'opened' ELSE 'reminded' END;
+        CONTINUE WHEN NOT public.has_audience(v_kind, v_alert.severity);      -- or the story would grow with every check
+        PERFORM public.record_transition(v_alert, v_kind, p_now);
         v_reminders := v_reminders + 1;
     END LOOP;
     RETURN v_reminders;

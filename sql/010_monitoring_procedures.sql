@@ -271,7 +271,7 @@ BEGIN
           AND EXISTS (SELECT FROM public.notification_channels c
                       WHERE 'opened' = ANY (c.notify_on) AND public.severity_rank(a.severity) >= public.severity_rank(c.min_severity) AND cardinality(c.recipients) > 0)
     LOOP
-        PERFORM public.route_transition((SELECT max(t.id) FROM public.alert_transitions t WHERE t.alert_id = v_alert.id AND t.kind IN ('opened', 'escalated')));
+        PERFORM public.route_transition((SELECT max(t.id) FROM public.alert_transitions t WHERE t.alert_id = v_alert.id AND t.kind IN ('opened', 'escalated')), GREATEST(now(), v_alert.last_seen_at));
     END LOOP;
 END
 $body$;

@@ -8,7 +8,7 @@
 # AUTOMON_WHEELS=FOLDER        take the dependencies from this folder of wheels, not from a package index
 #
 # Every installation is built in a folder of its own below /opt/automon/releases, beside the one that runs;
-# /opt/automon/bin then points to it. When the new one does not start, the link is turned back.
+# /opt/automon/current then points to it. When the new one does not start, the link is turned back.
 set -eu
 umask 022
 unset PYTHONPATH PYTHONHOME
@@ -92,8 +92,14 @@ build_release() {
 }
 
 turn_link() { # a rename: there is no moment without the program
-    ln -s "$1" "$PROGRAM/.bin.$$"
-    mv -T "$PROGRAM/.bin.$$" "$PROGRAM/bin"
+    ln -s "$1" "$PROGRAM/.current.$$"
+    mv -T "$PROGRAM/.current.$$" "$PROGRAM/current"
+}
+
+link_commands() {
+    mkdir -p "$PROGRAM/bin"
+    ln -sfn ../current/bin/automon "$PROGRAM/bin/automon"
+    ln -sfn "$PROGRAM/bin/automon" "$COMMAND"
 }
 
 remove_other_releases() {
@@ -146,9 +152,9 @@ service_runs() { systemd_runs && systemctl --quiet is-active automon.service; }
 # --- the two ways --------------------------------------------------------------------------------------------------
 
 start_new_release() {
-    before=$(readlink "$PROGRAM/bin" || true)
-    turn_link "releases/${release##*/}/bin"
-    ln -sfn "$PROGRAM/bin/automon" "$COMMAND"
+    before=$(readlink "$PROGRAM/current" || true)
+    turn_link "releases/${release##*/}"
+    link_commands
     if service_runs && ! systemctl restart automon.service; then
         turn_link "$before"
         systemctl reset-failed automon.service
@@ -192,7 +198,7 @@ uninstall_automon() {
     rmdir "${RELOAD_DROP_IN%/*}" 2>/dev/null || true
     if systemd_runs; then systemctl daemon-reload; systemctl reset-failed automon.service 2>/dev/null || true; fi
     [ "$(readlink "$COMMAND" || true)" != "$PROGRAM/bin/automon" ] || rm -f "$COMMAND"
-    rm -rf "$PROGRAM/releases" "$PROGRAM/bin"
+    rm -rf "$PROGRAM/releases" "$PROGRAM/current" "$PROGRAM/bin"
     rmdir "$PROGRAM" 2>/dev/null || true
     say "automon is removed. What stays, and how to remove it too:"
     say "  configuration and secrets   rm -r $CONFIG"

@@ -15,7 +15,6 @@ StartService = Callable[..., ServiceProcess]
 ONLY_ONCE = {"schedule": {"alert_checks_seconds": 86400}}
 
 
-
 def test_facts_become_messages_in_slack_and_in_mail(
     slack: FakeSlack, smtp: FakeSmtp, look: Look, start_service: StartService
 ) -> None:

@@ -94,7 +94,7 @@ def test_a_webhook_that_is_gone_is_given_up_and_the_log_says_so_with_the_alert(
 
 
 def test_a_mail_server_that_hangs_does_not_delay_slack(look: Look, slack: FakeSlack, start_service: StartService) -> None:
-    with FakeSmtp(security="none", silent_after_data=True) as hanging:
+    with FakeSmtp(silent_after_data=True) as hanging:
         service = start_service(None, channels_of(slack, hanging))
         service.wait_until_ready()
 

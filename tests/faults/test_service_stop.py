@@ -63,7 +63,7 @@ def test_a_service_whose_database_is_deaf_ends_within_its_time(
 
 
 def test_a_mail_server_that_hangs_for_good_does_not_hold_the_end_up(look: Look, start_service: StartService) -> None:
-    with FakeSmtp(security="none", silent_after_data=True) as hanging:
+    with FakeSmtp(silent_after_data=True) as hanging:
         service = start_service(None, channels_of(smtp=hanging))
         service.wait_until_ready()
         look("update_queue_metrics", "mail", 250)

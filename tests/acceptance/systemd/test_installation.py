@@ -38,7 +38,9 @@ def test_it_refuses_an_unknown_option(automon: InstalledAutomon) -> None:
     ("folder", "reason"),
     [("/root/own", "a private place that the service does not see"), ("/srv/own", "other users than root cannot run")],
 )
-def test_it_refuses_a_python_that_the_service_could_not_run(automon: InstalledAutomon, folder: str, reason: str) -> None:
+def test_it_refuses_a_python_that_the_service_could_not_run(
+    automon: InstalledAutomon, folder: str, reason: str
+) -> None:
     before = releases(automon)
     automon.lab.run("install", "-d", "-m", "0700", folder)
     automon.lab.run("cp", "--dereference", PYTHON, f"{folder}/python3")
@@ -56,7 +58,9 @@ def test_it_refuses_a_python_that_is_none(automon: InstalledAutomon) -> None:
 
 def test_the_command_is_on_the_path(automon: InstalledAutomon) -> None:
     assert "version" in automon.lab.read(*NOBODY, "automon", "--version")
-    assert "is right" in automon.lab.read("env", f"DATABASE_URL={DATABASE_URL}", "automon", "check-config", "--config", CONFIG)
+    assert "is right" in automon.lab.read(
+        "env", f"DATABASE_URL={DATABASE_URL}", "automon", "check-config", "--config", CONFIG
+    )
 
 
 def test_a_second_installation_replaces_the_program_and_keeps_what_was_written(automon: InstalledAutomon) -> None:
@@ -95,7 +99,12 @@ def test_what_was_written_outlives_the_program(automon: InstalledAutomon) -> Non
     told = automon.uninstall()
     assert "/etc/automon" in told
     assert automon.lab.read("systemctl", "show", "--property", "LoadState", "--value", "automon") == "not-found"
-    gone = ("/opt/automon", "/usr/local/bin/automon", "/etc/systemd/system/automon.service", "/etc/sysusers.d/automon.conf")
+    gone = (
+        "/opt/automon",
+        "/usr/local/bin/automon",
+        "/etc/systemd/system/automon.service",
+        "/etc/sysusers.d/automon.conf",
+    )
     assert [path for path in gone if automon.lab.run("test", "-e", path, check=False).returncode == 0] == []
     automon.lab.run("test", "-d", "/var/lib/automon")
     automon.lab.run("id", "automon")

@@ -18,7 +18,7 @@ READING = {
     "get_dashboard_summary", "get_task_statistics", "get_component_uptime", "get_alert_story", "severity_rank", "evaluate_error_rate", "evaluate_failure_rate",
     "evaluate_processing_time", "evaluate_running_time", "evaluate_component_health", "evaluate_queue_backlog", "evaluate_hosts", "evaluate_all",
 }  # fmt: skip
-ACTING = {"acknowledge_alert", "resolve_alert", "silence_alerts", "end_silence"}
+ACTING = {"acknowledge_alert", "resolve_alert", "silence_alerts", "end_silence", "forget_source"}
 CALLED_BY_VIEWS = {"severity_rank", "get_component_uptime"}
 ROLES = ["automon_writer", "automon_reader", "automon_operator"]
 

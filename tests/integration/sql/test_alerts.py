@@ -1,0 +1,442 @@
+"""Alerts: opened once, followed, cleared with patience, told to whom it concerns."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from tests.integration.sql.alerting import alerts, apply, deliveries, kinds, silence, the_alert
+from tests.integration.sql.conftest import NewSession
+from tests.support.calls import DAY, HOUR, MINUTE, NOON, SECOND, Calls, channel
+
+CHECK = 5 * MINUTE
+
+
+def test_a_finding_opens_an_alert(calls: Calls) -> None:
+    assert apply(calls, NOON, ("it", "high", 80)) == 1
+
+    alert = the_alert(calls)
+    assert (alert["alert_type"], alert["source"], alert["severity"], alert["value"], alert["threshold"], alert["unit"]) == ("error_rate", "it", "high", 80, 1, "errors/h")
+    assert (alert["summary"], alert["evidence"]) == ("80 errors (limit 1)", {"measured": "made up"})
+    assert (alert["opened_at"], alert["last_seen_at"], alert["peak_at"], alert["resolved_at"]) == (NOON, NOON, NOON, None)
+    assert kinds(calls) == ["opened"]
+
+
+def test_a_finding_that_goes_on_opens_no_second_alert(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+
+    assert apply(calls, NOON + CHECK, ("it", "high", 85)) == 0
+    assert (the_alert(calls)["value"], the_alert(calls)["last_seen_at"], kinds(calls)) == (85, NOON + CHECK, ["opened"])
+
+
+def test_each_source_has_its_own_alert(calls: Calls) -> None:
+    assert apply(calls, NOON, ("a", "low", 1), ("b", "high", 2), ("c", None, 0)) == 2
+    assert [(row["source"], row["severity"]) for row in alerts(calls)] == [("b", "high"), ("a", "low")]
+
+
+def test_a_finding_within_limits_opens_nothing(calls: Calls) -> None:
+    assert apply(calls, NOON, ("it", None, 0)) == 0
+    assert alerts(calls) == []
+
+
+def test_an_alert_escalates_and_eases(calls: Calls) -> None:
+    for minutes, severity in enumerate(["low", "critical", "medium", "medium"]):
+        apply(calls, NOON + minutes * MINUTE, ("it", severity, 10.0 * minutes))
+
+    assert kinds(calls) == ["opened", "escalated", "eased"]
+    chain = calls.ask("SELECT previous_severity, severity FROM public.alert_transitions ORDER BY id")
+    assert [tuple(row.values()) for row in chain] == [(None, "low"), ("low", "critical"), ("critical", "medium")]
+
+
+def test_an_alert_remembers_its_worst_moment(calls: Calls) -> None:
+    for minutes, severity, value in [(0, "low", 30), (1, "critical", 110), (2, "critical", 120), (3, "critical", 105), (4, "low", 26)]:
+        apply(calls, NOON + minutes * MINUTE, ("it", severity, value))
+
+    alert = the_alert(calls)
+    assert (alert["peak_severity"], alert["peak_value"], alert["peak_summary"], alert["peak_at"]) == ("critical", 120, "120 errors (limit 1)", NOON + 2 * MINUTE)
+    assert (alert["severity"], alert["value"]) == ("low", 26)
+
+
+def test_an_alert_clears_only_after_a_time_within_its_limits(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+
+    assert apply(calls, NOON + CHECK, ("it", None, 3)) == 0
+    assert (the_alert(calls)["clear_since"], the_alert(calls)["resolved_at"]) == (NOON + CHECK, None)
+    assert apply(calls, NOON + CHECK + 269 * SECOND, ("it", None, 3)) == 0
+    assert apply(calls, NOON + CHECK + 270 * SECOND, ("it", None, 2)) == 1
+
+    alert = the_alert(calls)
+    assert (alert["resolved_at"], alert["resolved_by"], alert["summary"], alert["value"]) == (NOON + CHECK + 270 * SECOND, "automon", "2 errors (limit 1)", 2)
+
+
+def test_how_long_an_alert_must_be_clear_can_be_set(calls: Calls) -> None:
+    calls("set_setting", "alerts.resolve_after_seconds", 0)
+    apply(calls, NOON, ("it", "high", 80))
+
+    assert apply(calls, NOON + SECOND, ("it", None, 0)) == 1
+
+
+def test_a_source_that_flaps_keeps_one_alert_and_sends_no_further_messages(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    for number in range(20):
+        apply(calls, NOON + number * CHECK, ("it", "high" if number % 2 == 0 else None, 80))
+
+    assert kinds(calls) == ["opened"]
+    assert deliveries(calls) == [("opened", "ops", "pending")]
+
+
+def test_a_source_that_is_no_longer_measured_clears_with_words_of_its_own(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+    apply(calls, NOON + CHECK)
+
+    assert apply(calls, NOON + 2 * CHECK) == 1
+    assert (the_alert(calls)["summary"], the_alert(calls)["value"]) == ("no errors in the last hour", None)
+
+
+def test_a_check_leaves_alerts_of_other_types_alone(calls: Calls) -> None:
+    calls("update_queue_metrics", "mail", 1000)
+    calls("check_queue_backlog_alerts")
+
+    for function in ("check_error_rate_alerts", "check_processing_performance_alerts", "check_system_health_alerts", "check_host_alerts"):
+        assert calls.one(f"SELECT public.{function}(now() + interval '30 minutes')") == 0
+    assert the_alert(calls)["clear_since"] is None
+
+
+def test_trouble_that_comes_back_is_a_new_alert(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+    apply(calls, NOON + CHECK)
+    apply(calls, NOON + 2 * CHECK)
+
+    assert apply(calls, NOON + 3 * CHECK, ("it", "low", 30)) == 1
+    assert [(row["severity"], row["resolved_at"]) for row in alerts(calls)] == [("high", NOON + 2 * CHECK), ("low", None)]
+
+
+def test_resolving_what_is_resolved_opens_nothing(calls: Calls) -> None:
+    apply(calls, NOON, ("old", "high", 80))
+
+    assert apply(calls, NOON + CHECK, ("new", "high", 80), ("old", None, 0), resolve_only=True) == 0
+    assert apply(calls, NOON + 2 * CHECK, ("new", "high", 80), ("old", None, 0), resolve_only=True) == 1
+    assert [row["source"] for row in alerts(calls)] == ["old"]
+
+
+@pytest.mark.parametrize("late", [("it", "critical", 200), ("it", None, 0)], ids=["worse", "clear"])
+def test_an_evaluation_that_comes_late_changes_nothing_of_an_open_alert(calls: Calls, late: tuple[str, str | None, float]) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+    before = the_alert(calls)
+
+    assert apply(calls, NOON - SECOND, late) == 0
+    assert (the_alert(calls), kinds(calls)) == (before, ["opened"])
+
+
+def test_an_evaluation_that_comes_late_does_not_undo_that_an_alert_began_to_clear(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+    apply(calls, NOON + CHECK)
+
+    assert apply(calls, NOON + CHECK - SECOND, ("it", "high", 80)) == 0
+    assert the_alert(calls)["clear_since"] == NOON + CHECK
+
+
+def test_an_evaluation_that_comes_late_does_not_open_again_what_was_resolved_since(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+    apply(calls, NOON + CHECK)
+    apply(calls, NOON + 2 * CHECK)
+
+    assert apply(calls, NOON + 2 * CHECK - SECOND, ("it", "high", 80)) == 0
+    assert len(alerts(calls)) == 1
+
+
+def test_evaluations_that_come_at_once_wait_for_each_other(calls: Calls, new_session: NewSession) -> None:
+    first, second = new_session(), new_session()
+    first.ask("BEGIN")
+    apply(first, NOON, ("it", "high", 80))
+
+    second.ask("SET lock_timeout = '50ms'")
+    with pytest.raises(Exception, match="lock timeout"):
+        apply(second, NOON, ("it", "high", 80))
+    first.ask("COMMIT")
+
+    assert apply(second, NOON, ("it", "high", 80)) == 0
+    assert len(alerts(calls)) == 1
+
+
+# The end of an alert --------------------------------------------------------------------------------------------------
+
+
+def ended_transition(calls: Calls) -> dict[str, object]:
+    [row] = calls.ask("SELECT * FROM public.alert_transitions WHERE kind = 'resolved'")
+    return row
+
+
+def test_the_end_of_a_failure_rate_says_how_many_tasks_were_not_repeated(calls: Calls) -> None:
+    calls.run_tasks(7, status="failed", prefix="f")
+    calls("check_processing_performance_alerts", NOON)
+    for minutes in (60, 65):
+        calls("check_processing_performance_alerts", NOON + minutes * MINUTE)
+
+    ended = ended_transition(calls)
+    assert ended["summary"] == "too few tasks in the last hour to judge"
+    assert isinstance(ended["evidence"], dict)
+    assert ended["evidence"]["left"] == "7 failed tasks were not repeated"
+
+
+def test_the_end_of_an_error_rate_says_how_many_tasks_were_hit(calls: Calls) -> None:
+    calls.record_errors(30, "it")
+    calls("check_error_rate_alerts", NOON)
+    for minutes in (60, 65):
+        calls("check_error_rate_alerts", NOON + minutes * MINUTE)
+
+    evidence = ended_transition(calls)["evidence"]
+    assert isinstance(evidence, dict)
+    assert evidence["left"] == "30 tasks with errors were not repeated"
+
+
+@pytest.mark.parametrize(("pending", "left"), [(1, "1 task still waits"), (30, "30 tasks still wait"), (0, None)])
+def test_the_end_of_a_backlog_says_what_still_waits(calls: Calls, pending: int, left: str | None) -> None:
+    calls("update_queue_metrics", "mail", 600, p_at=NOON)
+    calls("check_queue_backlog_alerts", NOON)
+    calls("update_queue_metrics", "mail", pending, p_at=NOON + MINUTE)
+    for minutes in (5, 10):
+        calls("check_queue_backlog_alerts", NOON + minutes * MINUTE)
+
+    evidence = ended_transition(calls)["evidence"]
+    assert isinstance(evidence, dict)
+    assert evidence.get("left") == left
+
+
+def test_the_end_is_told_with_how_long_it_lasted_and_how_bad_it_was(calls: Calls) -> None:
+    calls.configure(channels=[channel(notify_on=["resolved"])])
+    apply(calls, NOON, ("it", "critical", 150))
+    apply(calls, NOON + CHECK)
+    apply(calls, NOON + 2 * CHECK)
+
+    [message] = [row["claim_deliveries"] for row in calls.rows("claim_deliveries", "ops", "me")]
+    assert (message["kind"], message["peak_severity"], message["peak_summary"]) == ("resolved", "critical", "150 errors (limit 1)")
+    assert datetime.fromisoformat(message["at"]) - datetime.fromisoformat(message["opened_at"]) == 2 * CHECK
+
+
+# Channels -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_channel_hears_what_it_is_for(calls: Calls) -> None:
+    channels = [channel("all"), channel("worst", min_severity="critical"), channel("ends", notify_on=["resolved"]), channel("two", recipients=["a", "b"], notify_on=["opened"])]
+    calls.configure(channels=channels)
+    apply(calls, NOON, ("it", "high", 80))
+    apply(calls, NOON + MINUTE, ("it", "critical", 150))
+    apply(calls, NOON + 2 * MINUTE, ("it", "low", 30))
+    apply(calls, NOON + CHECK)
+    apply(calls, NOON + 2 * CHECK)
+
+    heard: dict[str, list[str]] = {}
+    for kind, name, _ in deliveries(calls):
+        heard.setdefault(name, []).append(kind)
+    assert heard == {
+        "all": ["opened", "escalated", "eased", "resolved"], "worst": ["escalated", "eased", "resolved"], "ends": ["resolved"], "two": ["opened", "opened"],
+    }  # fmt: skip
+
+
+def test_whoever_listens_is_told_at_once_that_there_is_something_to_send(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    calls.ask("LISTEN automon_deliveries")
+
+    apply(calls, NOON, ("it", "high", 80))
+
+    assert [notice.channel for notice in calls.connection.notifies(timeout=5, stop_after=1)] == ["automon_deliveries"]
+
+
+# Acknowledged, resolved by hand ---------------------------------------------------------------------------------------
+
+
+def test_an_alert_in_hand_says_whose_since_when_and_why(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "critical", 150))
+
+    assert calls("acknowledge_alert", the_alert(calls)["id"], "kim", "looking", NOON + MINUTE) is True
+
+    alert = the_alert(calls)
+    assert (alert["acknowledged_at"], alert["acknowledged_by"], alert["acknowledged_note"]) == (NOON + MINUTE, "kim", "looking")
+    [row] = calls.ask("SELECT actor, note FROM public.alert_transitions WHERE kind = 'acknowledged'")
+    assert row == {"actor": "kim", "note": "looking"}
+
+
+def test_an_alert_is_taken_in_hand_once(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "critical", 150))
+    calls("acknowledge_alert", the_alert(calls)["id"], "kim")
+
+    assert calls("acknowledge_alert", the_alert(calls)["id"], "lou") is False
+    assert the_alert(calls)["acknowledged_by"] == "kim"
+
+
+def test_whoever_gives_no_name_is_the_user_of_the_session(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "critical", 150))
+    calls("acknowledge_alert", the_alert(calls)["id"])
+
+    assert the_alert(calls)["acknowledged_by"] == calls.connection.info.user
+
+
+def test_an_alert_in_hand_still_escalates_and_ends_and_is_not_reminded_of(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+    calls.configure(channels=[channel()])
+    calls("acknowledge_alert", the_alert(calls)["id"], "kim", p_at=NOON)
+    for hours in range(1, 5):
+        apply(calls, NOON + hours * HOUR, ("it", "critical", 150))
+    apply(calls, NOON + 5 * HOUR)
+    apply(calls, NOON + 6 * HOUR)
+
+    assert kinds(calls) == ["opened", "acknowledged", "escalated", "resolved"]
+
+
+def test_an_alert_resolved_by_hand_says_by_whom(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+
+    assert calls("resolve_alert", the_alert(calls)["id"], "kim", "fixed", NOON + MINUTE) is True
+    assert calls("resolve_alert", the_alert(calls)["id"], "lou") is False
+    assert calls("acknowledge_alert", the_alert(calls)["id"], "lou") is False
+
+    alert = the_alert(calls)
+    assert (alert["resolved_at"], alert["resolved_by"], alert["acknowledged_at"]) == (NOON + MINUTE, "kim", None)
+    assert (ended_transition(calls)["actor"], ended_transition(calls)["note"]) == ("kim", "fixed")
+
+
+def test_an_alert_whose_cause_still_stands_is_opened_again_after_it_was_resolved_by_hand(calls: Calls) -> None:
+    apply(calls, NOON, ("it", "high", 80))
+    calls("resolve_alert", the_alert(calls)["id"], "kim", p_at=NOON + MINUTE)
+
+    assert apply(calls, NOON + CHECK, ("it", "high", 80)) == 1
+    assert len(alerts(calls)) == 2
+
+
+def test_the_story_of_an_alert_tells_its_transitions_and_their_deliveries(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    apply(calls, NOON, ("it", "high", 80))
+    apply(calls, NOON + MINUTE, ("it", "critical", 150))
+
+    story = calls("get_alert_story", the_alert(calls)["id"])
+    assert (story["source"], story["is_silenced"]) == ("it", False)
+    assert [(step["kind"], [(told["channel"], told["status"]) for told in step["deliveries"]]) for step in story["transitions"]] == [
+        ("opened", [("ops", "pending")]), ("escalated", [("ops", "pending")]),
+    ]  # fmt: skip
+    assert calls("get_alert_story", 999) is None
+
+
+# Reminders ------------------------------------------------------------------------------------------------------------
+
+
+def remind(calls: Calls, severity: str, hours: int) -> list[str]:
+    for number in range(12 * hours + 1):
+        apply(calls, NOON + number * CHECK, ("it", severity, 150))
+    return kinds(calls)
+
+
+def test_a_critical_alert_is_reminded_of_every_hour(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+
+    assert remind(calls, "critical", 3) == ["opened", "reminded", "reminded", "reminded"]
+
+
+def test_an_alert_that_is_not_critical_is_not_reminded_of(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+
+    assert remind(calls, "high", 3) == ["opened"]
+
+
+def test_reminders_can_be_turned_off(calls: Calls) -> None:
+    calls.configure(channels=[channel()], settings={"alerts.remind_after_seconds": 0})
+
+    assert remind(calls, "critical", 3) == ["opened"]
+
+
+@pytest.mark.parametrize("listening", [[], [channel(notify_on=["opened", "resolved"])]], ids=["no channel", "none for reminders"])
+def test_nobody_is_reminded_when_no_channel_wants_it(calls: Calls, listening: list[dict[str, object]]) -> None:
+    calls.configure(channels=listening)
+
+    assert remind(calls, "critical", 3) == ["opened"]
+
+
+def test_an_alert_that_is_clearing_is_not_reminded_of(calls: Calls) -> None:
+    calls.configure(channels=[channel()], settings={"alerts.resolve_after_seconds": 86400})
+    apply(calls, NOON, ("it", "critical", 150))
+
+    assert apply(calls, NOON + 2 * HOUR) == 0
+
+
+# Silences -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("source", "alert_type"), [("it", "*"), ("*", "error_rate"), ("it", "error_rate"), ("*", "*")])
+def test_a_silenced_alert_is_opened_and_kept_and_nobody_is_told(calls: Calls, source: str, alert_type: str) -> None:
+    calls.configure(channels=[channel()])
+    silence(calls, 60, source=source, alert_type=alert_type)
+
+    assert apply(calls, NOON, ("it", "high", 80)) == 1
+    assert deliveries(calls) == [("opened", "ops", "silenced")]
+    assert calls.rows("claim_deliveries", "ops", "me") == []
+
+
+@pytest.mark.parametrize(("source", "alert_type"), [("other", "*"), ("*", "queue_backlog"), ("it", "queue_backlog")])
+def test_a_silence_of_something_else_silences_nothing(calls: Calls, source: str, alert_type: str) -> None:
+    calls.configure(channels=[channel()])
+    silence(calls, 60, source=source, alert_type=alert_type)
+    apply(calls, NOON, ("it", "high", 80))
+
+    assert deliveries(calls) == [("opened", "ops", "pending")]
+
+
+@pytest.mark.parametrize("notify_on", [["opened"], ["opened", "reminded", "resolved"]], ids=["openings", "everything"])
+def test_an_alert_that_still_stands_is_told_once_when_its_silence_has_ended(calls: Calls, notify_on: list[str]) -> None:
+    calls.configure(channels=[channel(notify_on=notify_on)])
+    silence(calls, 12)
+    for number in range(6):
+        apply(calls, NOON + number * CHECK, ("it", "high", 80))
+
+    assert deliveries(calls) == [("opened", "ops", "silenced"), ("opened", "ops", "pending")]
+
+
+def test_a_silence_that_is_ended_early_tells_early(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    number = silence(calls, 60)
+    apply(calls, NOON, ("it", "high", 80))
+
+    assert calls("end_silence", number, NOON + MINUTE) is True
+    assert calls("end_silence", number, NOON + 2 * MINUTE) is False
+    assert apply(calls, NOON + CHECK, ("it", "high", 80)) == 1
+
+
+def test_an_alert_that_began_and_ended_in_silence_is_never_told(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    silence(calls, 7)
+    apply(calls, NOON, ("it", "high", 80))
+    apply(calls, NOON + CHECK)
+    apply(calls, NOON + 2 * CHECK)
+
+    assert deliveries(calls) == [("opened", "ops", "silenced"), ("resolved", "ops", "silenced")]
+
+
+def test_the_end_of_an_alert_that_was_told_is_told(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    apply(calls, NOON, ("it", "high", 80))
+    silence(calls, 1, at=NOON + MINUTE)
+    apply(calls, NOON + MINUTE, ("it", "critical", 150))
+    apply(calls, NOON + CHECK)
+    apply(calls, NOON + 2 * CHECK)
+
+    assert deliveries(calls) == [("opened", "ops", "pending"), ("escalated", "ops", "silenced"), ("resolved", "ops", "pending")]
+
+
+def test_the_view_of_open_alerts_shows_who_has_what_and_what_is_silenced(calls: Calls) -> None:
+    now = calls.one("SELECT now()")
+    apply(calls, now, ("a", "low", 1), ("b", "critical", 9), ("c", "high", 5))
+    numbers = {row["source"]: row["id"] for row in alerts(calls)}
+    calls("acknowledge_alert", numbers["a"], "kim", "looking")
+    silence(calls, 60, at=now, source="c")
+
+    rows = calls.ask("SELECT source, severity, status, acknowledged_by, silenced_until FROM public.v_active_alerts")
+    assert [tuple(row.values()) for row in rows] == [
+        ("b", "critical", "open", None, None), ("c", "high", "silenced", None, now + HOUR), ("a", "low", "acknowledged", "kim", None),
+    ]  # fmt: skip
+
+
+def test_a_resolved_alert_is_not_among_the_open_ones(calls: Calls) -> None:
+    apply(calls, NOON - DAY, ("it", "high", 80))
+    calls("resolve_alert", the_alert(calls)["id"], "kim")
+
+    assert calls.ask("SELECT * FROM public.v_active_alerts") == []
