@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import structlog
@@ -25,6 +27,12 @@ TRANSPORT = {
     "tcp_user_timeout": "20000",
 }
 STATEMENT_TIMEOUT = "60s"
+# Seconds until a server counts as gone that takes our packets and answers nothing: the statement's limit is its own to
+# keep. Whether a connection still works is asked with nothing to compute, and while there is none, nobody waits long.
+QUERY_PATIENCE = 75.0
+CHECK_PATIENCE = 5.0
+POOL_PATIENCE = 5.0
+POOL_PATIENCE_IN_AN_OUTAGE = 1.0
 
 log = structlog.get_logger("automon.database")
 
@@ -59,7 +67,9 @@ class Database:
     Behind a transaction pooler (`pooled`, guessed when None) it prepares no statements and sets no session state.
     """
 
-    def __init__(self, url: str, clock: Clock, *, pooled: bool | None = None, size: int = 6) -> None:
+    def __init__(
+        self, url: str, clock: Clock, *, pooled: bool | None = None, size: int = 6, patience: float = QUERY_PATIENCE
+    ) -> None:
         parts = parse_url(url)
         self.pooled = is_pooled(parts) if pooled is None else pooled
         settings = TRANSPORT | parts | {"application_name": parts.get("application_name", "automon")}
@@ -68,7 +78,9 @@ class Database:
         self.conninfo = make_conninfo(**settings)
         self.description = describe_url(url)
         self._clock = clock
+        self._patience = patience
         self._lost_at: float | None = None
+        self._closed = False
         self._lock = threading.Lock()
         self._pool = ConnectionPool(
             self.conninfo,
@@ -76,8 +88,8 @@ class Database:
             min_size=1,
             max_size=size,
             open=False,
-            check=ConnectionPool.check_connection,
-            timeout=5,
+            check=check_connection,
+            timeout=POOL_PATIENCE,
             max_lifetime=1800,
             max_idle=120,
             reconnect_timeout=5,
@@ -89,6 +101,8 @@ class Database:
         self._pool.open()
 
     def close(self) -> None:
+        """Close the pool; what still wants a connection gets an error, and that is no outage to tell of."""
+        self._closed = True
         self._pool.close(timeout=2)
 
     @property
@@ -99,21 +113,23 @@ class Database:
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection]:
         """Lend a connection in autocommit mode. Raises DatabaseUnavailableError when there is none to be had."""
+        timeout = POOL_PATIENCE if self.available else POOL_PATIENCE_IN_AN_OUTAGE
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection(timeout) as connection, cut_after(self._patience, connection):
                 yield connection
         except (PoolTimeout, TooManyRequests, psycopg.OperationalError, psycopg.InterfaceError) as error:
-            self._note_loss(error)
+            self.note_loss(error)
             raise DatabaseUnavailableError(
                 f"the database does not answer ({self.description}): {first_line(error)}",
                 hint="automon goes on by itself when it is back.",
             ) from error
         self._note_return()
 
-    def _note_loss(self, error: Exception) -> None:
+    def note_loss(self, error: Exception) -> None:
+        """Tell of an outage, unless it is told of already; `connection` does this by itself."""
         with self._lock:
             first, self._lost_at = self._lost_at is None, self._lost_at or self._clock.monotonic()
-        if first:
+        if first and not self._closed:
             log.error("database_unavailable", database=self.description, reason=first_line(error))
             # What the pool still holds is dead too; to check each of them in turn would take seconds.
             self._pool.drain()
@@ -129,6 +145,29 @@ class Database:
                 database=self.description,
                 away_seconds=round(self._clock.monotonic() - lost_at, 1),
             )
+
+
+@contextmanager
+def cut_after(seconds: float, connection: psycopg.Connection) -> Iterator[None]:
+    """Cut the connection when what is done on it has not come to an end by then."""
+    timer = threading.Timer(seconds, cut, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def cut(connection: psycopg.Connection) -> None:
+    """Shut a connection's socket, so that whoever waits for an answer gets an error instead."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
+
+
+def check_connection(connection: psycopg.Connection) -> None:
+    with cut_after(CHECK_PATIENCE, connection):
+        ConnectionPool.check_connection(connection)
 
 
 def first_line(error: Exception) -> str:

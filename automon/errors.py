@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What a service cannot start with until somebody repairs it (sysexits.h); systemd is told not to try again.
+EXIT_CONFIG = 78
+
 
 class AutomonError(Exception):
     """Base of automon's own errors; the command line prints it without a traceback."""

@@ -20,7 +20,7 @@ from automon.errors import AutomonError
 from automon.secrets import scrub
 
 # Two lines for each run of a job, and one for each attempt to connect, say nothing that automon does not say itself.
-_QUIET_LIBRARIES = ("apscheduler", "psycopg.pool")
+_QUIET_LIBRARIES = {"apscheduler": logging.WARNING, "apscheduler.scheduler": logging.ERROR, "psycopg.pool": logging.ERROR}
 
 _JOURNAL_PRIORITIES = (
     (logging.CRITICAL, "<2>"),
@@ -132,7 +132,7 @@ def _json_processors() -> list[Processor]:
         structlog.processors.StackInfoRenderer(),
         structlog.processors.ExceptionRenderer(exceptions),
         _first_things_first,
-        structlog.processors.JSONRenderer(),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
 
 
@@ -157,8 +157,8 @@ def _install(handler: logging.Handler, level: int) -> None:
         root.removeHandler(earlier)
     root.addHandler(handler)
     root.setLevel(level)
-    for name in _QUIET_LIBRARIES:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, least in _QUIET_LIBRARIES.items():
+        logging.getLogger(name).setLevel(least)
     # Its debug lines name the path of a webhook, which is the secret.
     logging.getLogger("urllib3").setLevel(max(level, logging.INFO))
     _keep_apprise_to_itself()

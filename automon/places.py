@@ -10,6 +10,7 @@ from automon.errors import AutomonError
 
 CONFIG_NAME = "monitoring_config.json"
 SYSTEM_CONFIG = Path("/etc/automon") / CONFIG_NAME
+SYSTEM_ENVIRONMENT = Path("/etc/automon/automon.env")
 EMBEDDED_FOLDER = Path(".automon")
 
 
@@ -24,7 +25,23 @@ def find_config(chosen: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def load_found_config(chosen: Path | None, environ: Mapping[str, str]) -> Config:
-    return load_config(find_config(chosen, environ), environ)
+    """Load the file that `find_config` finds; that of the system with the environment that its service has."""
+    path = find_config(chosen, environ)
+    return load_config(path, service_environment(environ) if path == SYSTEM_CONFIG else environ)
+
+
+def service_environment(environ: Mapping[str, str], file: Path = SYSTEM_ENVIRONMENT) -> dict[str, str]:
+    """Add to an environment what systemd reads from the file (EnvironmentFile=, systemd.exec(5)); what is set stays."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return dict(environ)
+    assignments = [line.strip().partition("=") for line in lines if "=" in line and line.strip()[0] not in "#;"]
+    return {name.strip(): _unquoted(value.strip()) for name, _, value in assignments if value.strip()} | dict(environ)
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def configured_database_url(chosen: str | None, config: Config) -> str | None:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import structlog
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MAX_INSTANCES,
+    JobExecutionEvent,
+    JobSubmissionEvent,
+)
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -21,15 +29,41 @@ class SafeScheduler(BackgroundScheduler):
     """Survives its own exceptions and changes of the wall clock. `beat` is the monotonic second of its last round.
 
     After a jump of the clock, or a sleep of the machine, every interval job runs once and then keeps its rhythm.
+    `wall` and `monotonic` answer seconds.
     """
 
-    def __init__(self, **options: object) -> None:
+    def __init__(
+        self,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        **options: object,
+    ) -> None:
         super().__init__(**options)
-        self.beat = time.monotonic()
-        self._offset = time.time() - self.beat
+        self._wall = wall
+        self._monotonic = monotonic
+        self.beat = monotonic()
+        self._offset = wall() - self.beat
+        self._overlapped: set[str] = set()
+        self._told: set[str] = set()
+        self.add_listener(self._note_overlap, EVENT_JOB_MAX_INSTANCES)
+        self.add_listener(self._note_end, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+
+    def _note_overlap(self, event: JobSubmissionEvent) -> None:
+        """Tell of a job that is still at it when it should begin anew: once, not at every beginning that it misses."""
+        self._overlapped.add(event.job_id)
+        if event.job_id not in self._told:
+            self._told.add(event.job_id)
+            log.warning("job_still_running", job=event.job_id)
+
+    def _note_end(self, event: JobExecutionEvent) -> None:
+        if event.job_id in self._overlapped:
+            self._overlapped.discard(event.job_id)
+        else:
+            self._told.discard(event.job_id)
 
     def _process_jobs(self) -> float:
-        self.beat = time.monotonic()
+        self.beat = self._monotonic()
         try:
             self._follow_clock()
             wait = super()._process_jobs()
@@ -40,7 +74,7 @@ class SafeScheduler(BackgroundScheduler):
         return LONGEST_WAIT if wait is None else min(wait, LONGEST_WAIT)
 
     def _follow_clock(self) -> None:
-        offset = time.time() - time.monotonic()
+        offset = self._wall() - self._monotonic()
         jump, self._offset = offset - self._offset, offset
         if abs(jump) < CLOCK_JUMP:
             return

@@ -8,47 +8,32 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from automon.clock import Clock, SystemClock
 from automon.config import Config
-from automon.database import Database
-from automon.errors import AutomonError, ConfigError, DatabaseUnavailableError
+from automon.database import Database, first_line
+from automon.errors import EXIT_CONFIG, AutomonError, ConfigError, DatabaseUnavailableError
 from automon.migrate import migrate
 from automon.store import Store
 from jobs.alert_checks import AlertChecks
-from jobs.cleanup import Cleanup
-from jobs.delivery import Desk
 from jobs.host_reader import HostReader
 from jobs.host_sampling import HostSampling
-from jobs.job import Context, Job
+from jobs.job import Context
 from scheduler import systemd
 from scheduler.configuration import database_document, make_desks
 from scheduler.listener import Listener
-from scheduler.runner import JobRunner
-from scheduler.safe_scheduler import SafeScheduler
 from scheduler.senders import Senders
+from scheduler.timetable import Timetable
 
 TICK = 1.0
 PAUSE_BEFORE_TRYING_AGAIN = 1.0
 TIME_TO_END = 17.0  # of the 20 seconds that a stop may take
 SCHEDULER_IS_ALIVE = 10.0
-DAY = timedelta(days=1)
-AT_ONCE = timedelta(0)
-# After a pause of the service its own host would seem silent, had the first sample not been stored before the first check.
-TIME_FOR_FIRST_SAMPLE = timedelta(seconds=2)
 
 log = structlog.get_logger("automon.service")
-
-
-def every(pause: timedelta) -> IntervalTrigger:
-    return IntervalTrigger(seconds=int(pause.total_seconds()), timezone=UTC)
 
 
 class Service:
@@ -88,25 +73,11 @@ class Service:
         self.database = Database(database_url, self._clock, pooled=config.database.pooled)
         self.store = Store(self.database, config.database.schema_)
         self._context = Context(store=self.store, clock=self._clock, instance=self.instance, stop=self._stop)
-        self._runner = JobRunner(self._context)
         self._senders = Senders(self._context)
         self._listener = Listener(self.database.conninfo, self._stop, self._senders.wake)
-        self._host_sampling = HostSampling(self._host, HostReader())
-        self._alert_checks = AlertChecks(on_change=self._senders.wake)
-        self._scheduler = SafeScheduler(
-            timezone=UTC,
-            executors={"default": ThreadPoolExecutor(2), "collect": ThreadPoolExecutor(1)},
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        self.timetable = Timetable(
+            self._context, HostSampling(self._host, HostReader()), AlertChecks(on_change=self._senders.wake)
         )
-
-    @property
-    def next_check_at(self) -> datetime | None:
-        job = self._scheduler.get_job(AlertChecks.name)
-        return job.next_run_time if job else None
-
-    @property
-    def desks(self) -> list[Desk]:
-        return self._desks
 
     def run(self) -> int:
         with self._signals():
@@ -119,9 +90,11 @@ class Service:
         return self._exit_code
 
     def fail(self, error: Exception) -> None:
-        """End the service with exit code 1 because of something that waiting does not mend."""
-        log.error("service_failed", error=str(error), exc_info=None if isinstance(error, AutomonError) else error)
-        self._exit_code = 1
+        """End the service because of something that waiting does not mend: EXIT_CONFIG for what a person must repair."""
+        known = isinstance(error, AutomonError)
+        log.error("service_failed", error=str(error), exc_info=None if known else error)
+        systemd.status(f"stopped: {first_line(error)}")
+        self._exit_code = EXIT_CONFIG if known else 1
         self.stop()
 
     def stop(self) -> None:
@@ -134,25 +107,11 @@ class Service:
 
     def _start(self) -> None:
         self.database.open()
-        self._schedule_host_sampling()
-        self._scheduler.start()
+        self.timetable.sample_host(self.config.schedule)
+        self.timetable.start()
         self._say("waiting for the database")
         systemd.notify("READY=1")
         threading.Thread(target=self._keep_config_in_force, name="config", daemon=True).start()
-
-    def _schedule(
-        self, job: Job, trigger: IntervalTrigger | CronTrigger, *, executor: str = "default", first_in: timedelta | None
-    ) -> None:
-        """Run a job in its rhythm from now on, for the first time after `first_in`; None: when its trigger says."""
-        first = {} if first_in is None else {"next_run_time": self._clock.now() + first_in}
-        self._scheduler.add_job(
-            self._runner.run, trigger, args=[job], id=job.name, executor=executor, replace_existing=True, **first
-        )
-
-    def _schedule_host_sampling(self) -> None:
-        self._schedule(
-            self._host_sampling, every(self.config.schedule.host_sampling), executor="collect", first_in=AT_ONCE
-        )
 
     def _keep_config_in_force(self) -> None:
         """Put the config in force at the start and after each change, however long the database takes to come."""
@@ -170,7 +129,9 @@ class Service:
             try:
                 applied = migrate(self.database.conninfo, schema=config.database.schema_)
                 self.store.sync_configuration(database_document(config, desks))
-                self._start_what_needs_the_database(desks)
+                self.timetable.sample_host(config.schedule)
+                self.timetable.check_and_clean(config.schedule)
+                self._senders.start(desks)
             except DatabaseUnavailableError as error:
                 self._tell_of_waiting(error)
                 self._stop.wait(PAUSE_BEFORE_TRYING_AGAIN)
@@ -178,25 +139,10 @@ class Service:
                 self._tell_of_readiness(applied)
                 return
 
-    def _start_what_needs_the_database(self, desks: list[Desk]) -> None:
-        schedule = self.config.schedule
-        self._schedule_host_sampling()
-        self._schedule(self._alert_checks, every(schedule.alert_checks), first_in=TIME_FOR_FIRST_SAMPLE)
-        # A clean-up that fell into a time without the service is made up for now.
-        last = self.store.last_success_of(Cleanup.name)
-        overdue = last is not None and self._clock.now() - last > DAY
-        at = schedule.cleanup_at
-        self._schedule(
-            Cleanup(),
-            CronTrigger(hour=at.hour, minute=at.minute, timezone=schedule.timezone),
-            first_in=AT_ONCE if overdue else None,
-        )
-        self._senders.start(desks)
-
     def _tell_of_waiting(self, error: DatabaseUnavailableError) -> None:
         if not self._waiting:
             self._waiting = True
-            log.warning("waiting_for_database", reason=error.message)
+            self.database.note_loss(error)
 
     def _tell_of_readiness(self, applied: list[str]) -> None:
         self._waiting = False
@@ -220,7 +166,7 @@ class Service:
         if self._reload_wanted.is_set():
             self._reload_wanted.clear()
             self._reload()
-        if self._clock.monotonic() - self._scheduler.beat < SCHEDULER_IS_ALIVE:
+        if self._clock.monotonic() - self.timetable.beat < SCHEDULER_IS_ALIVE:
             systemd.notify("WATCHDOG=1")
         waiting = not self._ready.is_set() or not self.database.available
         self._say("waiting for the database" if waiting else self._verdict)
@@ -251,12 +197,13 @@ class Service:
     # End --------------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        systemd.stopping()
+        if self._exit_code == 0:
+            systemd.stopping()
         log.info("service_stopping")
-        self._scheduler.pause()
+        self.timetable.pause()
         if not self._senders.stop(TIME_TO_END):
             log.warning("sender_still_busy", consequence="its message is repeated after the next start, and says so")
-        self._scheduler.shutdown(wait=False)
+        self.timetable.end()
         self.database.close()
         log.info("service_stopped")
 

@@ -132,7 +132,7 @@ SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce51
 \if :pending
 \ir 007_create_dashboard_views.sql
 \endif
-SELECT begin_migration('008_alerting_functions.sql', '0ddda3e83f2ca9851354dfc4b9191883e5ffffefd631718d0f711e5f459e5434') AS pending \gset
+SELECT begin_migration('008_alerting_functions.sql', '4f68f41a872fcb5cfbf2e2b0050b66735e3d23c97c41bf587e71d585b60989e3') AS pending \gset
 \if :pending
 \ir 008_alerting_functions.sql
 \endif
@@ -140,7 +140,7 @@ SELECT begin_migration('009_automated_monitoring.sql', 'd72f396f94d7e6b69d9ceaff
 \if :pending
 \ir 009_automated_monitoring.sql
 \endif
-SELECT begin_migration('010_monitoring_procedures.sql', '24da4fd63386815113718c2bbe8b4e3f615b545729385bc0ec7b4219c6c2db2e') AS pending \gset
+SELECT begin_migration('010_monitoring_procedures.sql', '9f216a9beda3a8dfe0675d0cba48344e11cb9da7decf0bd5c8a6d59965ba20f0') AS pending \gset
 \if :pending
 \ir 010_monitoring_procedures.sql
 \endif

@@ -268,8 +268,7 @@ BEGIN
     FOR v_alert IN
         SELECT a.* FROM public.alerts a
         WHERE a.resolved_at IS NULL AND a.last_told_at IS NULL AND NOT EXISTS (SELECT FROM public.alert_deliveries d WHERE d.alert_id = a.id)
-          AND EXISTS (SELECT FROM public.notification_channels c
-                      WHERE 'opened' = ANY (c.notify_on) AND public.severity_rank(a.severity) >= public.severity_rank(c.min_severity) AND cardinality(c.recipients) > 0)
+          AND public.has_audience('opened', a.severity)
     LOOP
         PERFORM public.route_transition((SELECT max(t.id) FROM public.alert_transitions t WHERE t.alert_id = v_alert.id AND t.kind IN ('opened', 'escalated')), GREATEST(now(), v_alert.last_seen_at));
     END LOOP;

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from automon import __version__
-from automon.errors import AutomonError, ConfigError
+from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 
 if TYPE_CHECKING:
     from automon.store import Store
@@ -64,7 +64,8 @@ class Commands(click.Group):
 
 
 def _failure_code(ctx: click.Context) -> int:
-    return EXIT_CANNOT_READ if ctx.invoked_subcommand in ("status", "alerts") else 1
+    codes = {"status": EXIT_CANNOT_READ, "alerts": EXIT_CANNOT_READ, "run": EXIT_CONFIG}
+    return codes.get(ctx.invoked_subcommand or "", 1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -15,10 +15,11 @@ import structlog
 
 from automon import __version__
 from automon.config import Config, load_config
-from automon.database import describe_url
-from automon.errors import AutomonError
+from automon.database import describe_url, first_line
+from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 from automon.logs import configure_logging, log_uncaught_exceptions, wants_json
 from automon.places import configured_database_url, find_config
+from scheduler import systemd
 
 if TYPE_CHECKING:
     from automon.embedded import EmbeddedPostgres
@@ -28,9 +29,21 @@ log = structlog.get_logger("automon.service")
 
 
 def run_service(*, config_path: Path | None, database_url: str | None, embedded: Path | None) -> int:
-    """Run until a signal ends it; answer the exit code. Raises AutomonError when it cannot start."""
+    """Run until a signal ends it; answer the exit code. Raises AutomonError when it cannot start and a person reads along."""
     configure_logging()
     log_uncaught_exceptions()
+    try:
+        return _run(config_path, database_url, embedded)
+    except AutomonError as error:
+        systemd.status(f"cannot start: {first_line(error)}")
+        if not wants_json(os.environ, sys.stderr):
+            raise
+        for problem in error.problems if isinstance(error, ConfigError) else [error]:
+            log.error("cannot_start", problem=str(problem))  # noqa: TRY400  the problem says it all
+        return EXIT_CONFIG
+
+
+def _run(config_path: Path | None, database_url: str | None, embedded: Path | None) -> int:
     path = find_config(config_path, os.environ)
     load = partial(load_config, path, os.environ)
     config = load()
@@ -49,7 +62,7 @@ def _embedded_server(folder: Path | None) -> EmbeddedPostgres:
     if folder is None:
         raise AutomonError(
             "no database: DATABASE_URL is not set",
-            hint="Set it to postgresql://user:password@host:5432/database, or let automon bring its own: automon run --embedded .automon",
+            hint="Set it to postgresql://user:password@host:5432/database (under systemd: in /etc/automon/automon.env), or name a folder for an embedded one: automon run --embedded FOLDER",
         )
     return EmbeddedPostgres(folder)
 
@@ -96,7 +109,7 @@ def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[
         *config.describe_channels(),
         *(["terminal: on, messages appear here"] if not config.active_channels else []),
     ]
-    check = service.next_check_at
+    check = service.timetable.next_check_at
     return [
         "",
         f"automon {__version__} is running",

@@ -15,8 +15,9 @@ SAMPLED_WITHIN = "SELECT count(*) >= %s FROM public.host_metrics WHERE sampled_a
 
 
 def troubles(service: ServiceProcess) -> list[str]:
-    """Name every line above info, in order."""
-    return [event["event"] for event in service.events if event["level"] not in {"debug", "info"}]
+    """Name every line above info, in order. That a job took longer than its second is no trouble here."""
+    lines = [event["event"] for event in service.events if event["level"] not in {"debug", "info"}]
+    return [line for line in lines if line != "job_still_running"]
 
 
 def assert_one_outage_was_told(service: ServiceProcess) -> None:
@@ -32,18 +33,16 @@ def test_a_service_whose_database_is_away_says_so_once_and_starts_when_it_comes(
     look("update_queue_metrics", "mail", 250)
     line.refuse()
     service = start_service(None, {"DATABASE_URL": url_over_line, **channels_of(slack)})
-    waiting = service.wait_for_event("waiting_for_database")
-    assert "127.0.0.1" in waiting["reason"]
-    unavailable = service.wait_for_event("database_unavailable")
+    lost = service.wait_for_event("database_unavailable", level="error")
+    assert "Connection refused" in lost["reason"]
+    look.wait_for("SELECT clock_timestamp() > %s::timestamptz + interval '7 seconds'", lost["timestamp"])
 
     line.allow()
 
     ready = service.wait_until_ready()
     slack.wait_for(1)
-    look.wait_for(SAMPLED_WITHIN, 3, waiting["timestamp"], ready["timestamp"])
-    assert unavailable["level"] == "error"
-    assert sorted(troubles(service)) == ["database_unavailable", "waiting_for_database"]
-    assert not any("exception" in event for event in service.events)
+    look.wait_for(SAMPLED_WITHIN, 1, lost["timestamp"], ready["timestamp"])
+    assert_one_outage_was_told(service)
 
 
 @pytest.mark.parametrize("deafness", [False, True], ids=["refused", "deaf"])
@@ -57,8 +56,7 @@ def test_a_database_that_goes_away_is_told_once_and_what_was_sampled_meanwhile_i
     line.go_deaf() if deafness else line.refuse()
     lost = service.wait_for_event("database_unavailable", level="error", seconds=40)
     look("update_queue_metrics", "mail", 250)
-    while_away = look.one("SELECT clock_timestamp() + interval '1 second'")
-    look.wait_for("SELECT clock_timestamp() > %s", while_away)
+    look.wait_for("SELECT clock_timestamp() > %s::timestamptz + interval '7 seconds'", lost["timestamp"])
     line.allow()
     if deafness:
         line.cut()
@@ -127,7 +125,7 @@ def test_a_database_that_refuses_the_password_is_waited_for_without_telling_the_
     wrong = url_over_line.replace("automon:", "automon:Wr0ng")
     service = start_service(None, {"DATABASE_URL": wrong})
 
-    told = service.wait_for_event("waiting_for_database")
+    told = service.wait_for_event("database_unavailable")
 
     assert "password authentication failed" in told["reason"]
     assert service.stop() == 0

@@ -47,7 +47,7 @@ def test_a_service_that_waits_for_its_database_ends_at_once(
 ) -> None:
     line.refuse()
     service = start_service(None, {"DATABASE_URL": url_over_line})
-    service.wait_for_event("waiting_for_database")
+    service.wait_for_event("database_unavailable")
 
     assert service.stop(seconds=10) == 0
 

@@ -68,7 +68,9 @@ _SHAPE = (_RELATIONS, _TYPES, _COLUMNS, _CONSTRAINTS, _INDEXES, _RELATION_GRANTS
 
 def _described(connection: psycopg.Connection[Any], queries: tuple[str, ...], schema: str) -> list[str]:
     connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [schema])
-    found = [row for query in queries for row in connection.execute(query.encode(), {"schema": f'"{schema}"'}).fetchall()]
+    found = [
+        row for query in queries for row in connection.execute(query.encode(), {"schema": f'"{schema}"'}).fetchall()
+    ]
     connection.execute("SET search_path = ''")
     return [text for _, text in sorted(found)]
 
@@ -85,7 +87,7 @@ def describe(connection: psycopg.Connection[Any], schema: str = "public") -> str
 def everything(connection: psycopg.Connection[Any], schema: str = "public") -> list[str]:
     """Describe a schema with bodies, partitions and the rows that come with it: equal if and only if nothing changed."""
     rows = connection.execute(
-        f'SELECT \'setting \' || (to_jsonb(s) - \'updated_at\')::text FROM "{schema}".monitoring_settings s UNION ALL SELECT \'threshold \' || (to_jsonb(t) - \'updated_at\')::text FROM "{schema}".monitoring_thresholds t'.encode()
+        f"SELECT 'setting ' || (to_jsonb(s) - 'updated_at')::text FROM \"{schema}\".monitoring_settings s UNION ALL SELECT 'threshold ' || (to_jsonb(t) - 'updated_at')::text FROM \"{schema}\".monitoring_thresholds t".encode()
     ).fetchall()
     return [*_described(connection, (*_SHAPE, _BODIES), schema), *sorted(row[0] for row in rows)]
 

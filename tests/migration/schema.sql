@@ -566,7 +566,7 @@ FUNCTION complete_task_tracking(p_task_id text, p_status text DEFAULT 'completed
     -- Records that a task has ended. True when stored; false when it had ended before (the first end stands). Raises AM002, AM004, AM005, AM007 (never started), AM008.
     GRANT EXECUTE TO automon_writer
 
-FUNCTION complete_task_tracking(text, text, bigint, jsonb, text, timestamp without time zone) RETURNS boolean
+FUNCTION complete_task_tracking(p_task_id text, p_status text, p_output_size bigint, p_step_timings jsonb, p_error_message text, p_at timestamp without time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
@@ -704,6 +704,11 @@ FUNCTION follow_alert(p_alert alerts, p_finding monitoring_finding, p_now timest
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Brings an open alert up to what is measured now; answers whether its severity changed. Only apply_findings calls it.
 
+FUNCTION forget_source(p_kind text, p_name text) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Stops watching a queue, a host or a component (type/name) that is gone for good: its silence is no alert any more. Its next report brings it back. False when it is not watched. Raises AM001.
+    GRANT EXECUTE TO automon_operator
+
 FUNCTION get_alert_story(p_alert_id bigint) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- An alert as JSON, with each of its transitions and what became of their deliveries; NULL for a number that there is not.
@@ -732,6 +737,10 @@ FUNCTION grade(p_thresholds monitoring_thresholds[], p_alert_type text, p_source
 FUNCTION grant_to_roles() RETURNS void
     PLPGSQL VOLATILE
     -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what role_functions names (and the views) to the roles that exist. Idempotent.
+
+FUNCTION has_audience(p_kind text, p_severity text) RETURNS boolean
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Whether any channel is told of such a transition at that severity.
 
 FUNCTION host_evidence(p_host text, p_measure text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -802,7 +811,7 @@ FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_erro
     -- Records an error of a component ('unknown' when none is named); the task may be NULL. True when stored, false when this very error of that moment is known. Raises AM001, AM003, AM005.
     GRANT EXECUTE TO automon_writer
 
-FUNCTION record_error(text, text, text, text, text, text, jsonb, timestamp without time zone) RETURNS boolean
+FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_error_message text, p_component text, p_stack_trace text, p_context jsonb, p_at timestamp without time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
@@ -812,7 +821,7 @@ FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp with tim
     -- Records a look at a host: {"cpu_percent", "memory_percent", "swap_percent", "load_per_core", "disks": [{"mount", "percent", …}], …}. True when stored, false when that moment is known. Raises AM001, AM005.
     GRANT EXECUTE TO automon_writer
 
-FUNCTION record_host_sample(text, jsonb, timestamp without time zone) RETURNS boolean
+FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp without time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
@@ -822,7 +831,7 @@ FUNCTION record_performance_metric(p_metric_name text, p_metric_type text, p_val
     -- Records a measurement. True when stored, false when this very measurement of that moment is known. Raises AM001, AM004, AM005.
     GRANT EXECUTE TO automon_writer
 
-FUNCTION record_performance_metric(text, text, double precision, text, text, jsonb, timestamp without time zone) RETURNS boolean
+FUNCTION record_performance_metric(p_metric_name text, p_metric_type text, p_value double precision, p_unit text, p_component text, p_tags jsonb, p_at timestamp without time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
@@ -832,7 +841,7 @@ FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision DEFAU
     -- Records that a task is alive, its progress in percent and its step. True when stored; false when a later heartbeat is known or the task has ended. Raises AM004, AM005, AM007.
     GRANT EXECUTE TO automon_writer
 
-FUNCTION record_task_heartbeat(text, double precision, text, timestamp without time zone) RETURNS boolean
+FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision, p_step text, p_at timestamp without time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
@@ -890,6 +899,10 @@ FUNCTION role_functions(p_role text) RETURNS SETOF text
     SQL IMMUTABLE PARALLEL SAFE
     -- The functions that are opened to a role.
 
+FUNCTION route_transition(p_transition_id bigint, p_at timestamp with time zone) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are.
+
 FUNCTION run_monitoring_checks(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- All checks in one pass, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.
@@ -926,7 +939,7 @@ FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigi
     -- Records that a task starts. True when stored; false when a task of that id runs already (the first start stands) or this start was recorded before. Raises AM001, AM004, AM005.
     GRANT EXECUTE TO automon_writer
 
-FUNCTION start_task_tracking(text, text, bigint, text, timestamp without time zone) RETURNS boolean
+FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigint, p_worker_id text, p_at timestamp without time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
@@ -960,7 +973,7 @@ FUNCTION update_queue_metrics(p_queue_name text, p_pending bigint, p_processing 
     -- Records how long a queue is; completed and failed count since the last report. True when stored, false when that moment is known. Raises AM001, AM004, AM005.
     GRANT EXECUTE TO automon_writer
 
-FUNCTION update_queue_metrics(text, bigint, bigint, bigint, bigint, double precision, timestamp without time zone) RETURNS boolean
+FUNCTION update_queue_metrics(p_queue_name text, p_pending bigint, p_processing bigint, p_completed bigint, p_failed bigint, p_oldest_pending_seconds double precision, p_at timestamp without time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
@@ -970,7 +983,7 @@ FUNCTION update_system_health(p_component_type text, p_component_name text, p_st
     -- Records how a component is. True when stored, false when a later report is known. Response time in milliseconds. Raises AM001, AM002, AM004, AM005.
     GRANT EXECUTE TO automon_writer
 
-FUNCTION update_system_health(text, text, text, double precision, text, jsonb, timestamp without time zone) RETURNS boolean
+FUNCTION update_system_health(p_component_type text, p_component_name text, p_status text, p_response_time_ms double precision, p_failure_reason text, p_details jsonb, p_at timestamp without time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer

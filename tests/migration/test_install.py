@@ -29,7 +29,9 @@ def described(url: str, schema: str = "public") -> list[str]:
 
 def ledger(url: str, schema: str = "public") -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
-        query = sql.SQL("SELECT file, checksum, applied_at FROM {}.monitoring_migrations ORDER BY file").format(sql.Identifier(schema))
+        query = sql.SQL("SELECT file, checksum, applied_at FROM {}.monitoring_migrations ORDER BY file").format(
+            sql.Identifier(schema)
+        )
         return connection.execute(query).fetchall()
 
 
@@ -110,7 +112,9 @@ def test_a_failing_file_leaves_nothing_behind(empty_database_url: str, *, with_p
 
     with psycopg.connect(empty_database_url) as connection:
         left = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchall()
-        functions = connection.execute("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace").fetchone()
+        functions = connection.execute(
+            "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        ).fetchone()
     assert (left, functions) == ([("v_active_alerts",)], (0,))
 
 
@@ -127,8 +131,14 @@ def test_automon_migrate_refuses_a_file_that_was_changed_after_it_was_applied(ch
     with pytest.raises(MigrationError) as refused:
         migrate(changed_file)
 
-    assert refused.value.message == f"the schema was not changed: changed_migration: {FILES[1]} differs from the file of that name that was applied here"
-    assert refused.value.hint == "Restore the released file; a change to the schema belongs in a new file with the next number."
+    assert (
+        refused.value.message
+        == f"the schema was not changed: changed_migration: {FILES[1]} differs from the file of that name that was applied here"
+    )
+    assert (
+        refused.value.hint
+        == "Restore the released file; a change to the schema belongs in a new file with the next number."
+    )
     assert isinstance(refused.value.__cause__, psycopg.Error)
     assert refused.value.__cause__.sqlstate == "AM010"
 
@@ -145,7 +155,9 @@ def newer_schema(empty_database_url: str) -> str:
     """A database that an automon of a later time has migrated."""
     migrate(empty_database_url)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
-        connection.execute("INSERT INTO monitoring_migrations (file, checksum) VALUES ('099_of_tomorrow.sql', repeat('9', 64))")
+        connection.execute(
+            "INSERT INTO monitoring_migrations (file, checksum) VALUES ('099_of_tomorrow.sql', repeat('9', 64))"
+        )
     return empty_database_url
 
 
@@ -272,7 +284,16 @@ def test_the_functions_of_one_schema_touch_only_its_tables(side_by_side: tuple[C
 
 ROWS = " UNION ALL ".join(
     f"SELECT count(*) AS n FROM public.{table}"
-    for table in ("processing_metrics", "error_tracking", "performance_monitoring", "system_health", "queue_monitoring", "host_metrics", "alerts", "monitored_sources")
+    for table in (
+        "processing_metrics",
+        "error_tracking",
+        "performance_monitoring",
+        "system_health",
+        "queue_monitoring",
+        "host_metrics",
+        "alerts",
+        "monitored_sources",
+    )
 )
 
 
@@ -287,4 +308,6 @@ def test_functions_of_others_in_the_same_schema_are_left_alone(empty_database_ur
         migrate(empty_database_url, schema="app")
 
         assert connection.execute("SELECT app.total()").fetchone() == (0,)
-        assert connection.execute("SELECT has_function_privilege('public', 'app.total()', 'EXECUTE')").fetchone() == (True,)
+        assert connection.execute("SELECT has_function_privilege('public', 'app.total()', 'EXECUTE')").fetchone() == (
+            True,
+        )

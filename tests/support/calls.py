@@ -39,7 +39,9 @@ class Calls:
 
     def rows(self, function: str, *arguments: object, **named: object) -> list[Row]:
         """Answer every row of a function that answers rows."""
-        parts = [sql.Placeholder()] * len(arguments) + [sql.SQL("{} => %s").format(sql.Identifier(name)) for name in named]
+        parts = [sql.Placeholder()] * len(arguments) + [
+            sql.SQL("{} => %s").format(sql.Identifier(name)) for name in named
+        ]
         query = sql.SQL("SELECT * FROM {}({})").format(sql.Identifier(self.schema, function), sql.SQL(", ").join(parts))
         return self._fetch(query, [adapted(value) for value in (*arguments, *named.values())])
 
@@ -60,7 +62,9 @@ class Calls:
 
     # Facts in numbers -----------------------------------------------------------------------------------------
 
-    def record_errors(self, count: int, component: str = "billing", *, until: datetime = NOON, severity: str = "medium") -> None:
+    def record_errors(
+        self, count: int, component: str = "billing", *, until: datetime = NOON, severity: str = "medium"
+    ) -> None:
         """Record that many errors, a second apart, the last at that moment."""
         self.ask(
             "SELECT public.record_error('task-' || n, 'timeout', %s, 'no answer after ' || n || ' ms', %s, p_at => %s - n * interval '1 second')"
@@ -69,7 +73,14 @@ class Calls:
         )  # fmt: skip
 
     def run_tasks(
-        self, count: int, task_type: str = "ocr", *, status: str = "completed", seconds: float = 10, ended: datetime = NOON, prefix: str = "task"
+        self,
+        count: int,
+        task_type: str = "ocr",
+        *,
+        status: str = "completed",
+        seconds: float = 10,
+        ended: datetime = NOON,
+        prefix: str = "task",
     ) -> None:
         """Record that many tasks, all of that duration, that ended at that moment."""
         started = ended - timedelta(seconds=seconds)
@@ -83,12 +94,34 @@ class Calls:
         findings = self.rows(function, now)
         return {row["source"]: row for row in findings if alert_type in {None, row["alert_type"]}}
 
-    def configure(self, *, settings: Mapping[str, float] | None = None, channels: Sequence[Row] = (), overrides: Sequence[Row] = ()) -> None:
+    def configure(
+        self,
+        *,
+        settings: Mapping[str, float] | None = None,
+        channels: Sequence[Row] = (),
+        overrides: Sequence[Row] = (),
+    ) -> None:
         """Put the shipped thresholds in force, with these settings, channels and overrides."""
-        shipped = self.ask("SELECT alert_type, source, low, medium, high, critical FROM public.monitoring_thresholds WHERE source = '*'")
-        self("sync_configuration", {"thresholds": [*shipped, *overrides], "settings": settings or {}, "channels": list(channels)})
+        shipped = self.ask(
+            "SELECT alert_type, source, low, medium, high, critical FROM public.monitoring_thresholds WHERE source = '*'"
+        )
+        self(
+            "sync_configuration",
+            {"thresholds": [*shipped, *overrides], "settings": settings or {}, "channels": list(channels)},
+        )
 
 
-def channel(name: str = "ops", *, recipients: Sequence[str] = ("",), min_severity: str = "low", notify_on: Sequence[str] | None = None) -> Row:
+def channel(
+    name: str = "ops",
+    *,
+    recipients: Sequence[str] = ("",),
+    min_severity: str = "low",
+    notify_on: Sequence[str] | None = None,
+) -> Row:
     kinds = ("opened", "escalated", "eased", "acknowledged", "reminded", "resolved")
-    return {"name": name, "recipients": list(recipients), "min_severity": min_severity, "notify_on": list(notify_on or kinds)}
+    return {
+        "name": name,
+        "recipients": list(recipients),
+        "min_severity": min_severity,
+        "notify_on": list(notify_on or kinds),
+    }

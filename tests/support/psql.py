@@ -12,7 +12,7 @@ import pytest
 from automon.embedded.binaries import find_binaries
 from tests.support.postgres import BIN_DIR
 
-SQL_FOLDER = Path("sql").resolve()
+SQL_FOLDER = Path(__file__).parents[2] / "sql"
 ORCHESTRATOR = SQL_FOLDER / "000_main_migration.sql"
 
 

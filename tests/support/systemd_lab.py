@@ -27,6 +27,7 @@ from tests.support.waiting import wait_until
 BOOT_SECONDS = 60.0
 COMMAND_SECONDS = 120.0
 SIZE = "2G"
+PREFIX = "automon-lab-"
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -91,9 +92,10 @@ class SystemdLab:
 
     def __init__(self, *, read_only: Mapping[str, Path] = MappingProxyType({})) -> None:
         self._read_only = read_only
-        self._name = f"automon-lab-{os.getpid()}"
+        self._name = f"{PREFIX}{os.getpid()}"
 
     def __enter__(self) -> Self:
+        _remove_abandoned()
         self._work = Path(tempfile.mkdtemp(prefix=f"{self._name}-"))
         (self._work / "disk").mkdir()
         _furnish(self._work / "furniture")
@@ -114,8 +116,8 @@ class SystemdLab:
         self._process.kill()
         self._process.wait()
         self._console.close()
-        for group in (self._group, Path("/sys/fs/cgroup/systemd", self._name)):
-            _remove_control_groups(group)
+        for home in _homes_of_control_groups():
+            _remove_control_groups(home / self._name)
         shutil.rmtree(self._work)
 
     @property
@@ -214,6 +216,20 @@ def _control_groups() -> Path:
     """Find where version 2 of the control groups is mounted: /sys/fs/cgroup, or a folder in it on older machines."""
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
     return next(Path(mount[1]) for mount in mounts if mount[2] == "cgroup2")
+
+
+def _homes_of_control_groups() -> tuple[Path, ...]:
+    # systemd-nspawn makes one in the second, too, where it exists: on machines with both versions of control groups.
+    return (_control_groups(), Path("/sys/fs/cgroup/systemd"))
+
+
+def _remove_abandoned() -> None:
+    """Remove what the labs of killed test runs left behind: empty groups and a log."""
+    for home in (*_homes_of_control_groups(), Path(tempfile.gettempdir())):
+        for folder in home.glob(f"{PREFIX}*"):
+            if not Path("/proc", folder.name.removeprefix(PREFIX).partition("-")[0]).exists():
+                _remove_control_groups(folder)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _control_group_of(pid: int) -> Path:

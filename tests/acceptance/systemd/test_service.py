@@ -25,7 +25,7 @@ from tests.support.systemd_service import (
 )
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("systemd"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 LOOK_TWICE = """
 import json, time
@@ -34,6 +34,15 @@ reader = HostReader()
 reader.look(time.monotonic())
 time.sleep(1)
 print(json.dumps(reader.look(time.monotonic())))
+"""
+DEAF = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+callers = []
+while True:
+    callers.append(server.accept())
+    print("called", flush=True)
 """
 WAITING = "waiting for the database"
 WORKING = "checks run"
@@ -233,6 +242,16 @@ def slack_in(lab: SystemdLab) -> Iterator[subprocess.Popen[str]]:
             process.terminate()
 
 
+@contextmanager
+def deaf_proxy_in(lab: SystemdLab) -> Iterator[subprocess.Popen[str]]:
+    """Run a server in the lab's network that takes connections, says so, and never answers."""
+    with subprocess.Popen(lab.network(sys.executable, "-c", DEAF), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
 def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
     """Return the lines that it prints up to the one with that text; the test's time limit ends the wait."""
     assert process.stdout is not None
@@ -258,6 +277,25 @@ def test_an_alert_reaches_slack(automon: InstalledAutomon, database: LabDatabase
         automon.lab.run("systemctl", "restart", "automon")
         assert "lab_api" in read_until(slack, "--- preview:")[-1]
     assert environment["SLACK_WEBHOOK_URL"] not in automon.journal()
+
+
+def test_it_stops_in_time_while_a_channel_does_not_answer(automon: InstalledAutomon, database: LabDatabase) -> None:
+    with deaf_proxy_in(automon.lab) as proxy:
+        [port] = read_until(proxy, "")
+        automon.set_environment(
+            DATABASE_URL=DATABASE_URL,
+            SLACK_WEBHOOK_URL="https://hooks.slack.com/services/T0DEAF000/B0DEAF000/deafWebhookToken00000000",
+            HTTPS_PROXY=f"http://127.0.0.1:{port}",
+        )
+        automon.start()
+        automon.wait_for_status(WORKING)
+        database.ask("SELECT update_system_health('api', 'deaf_api', 'unhealthy', p_failure_reason => 'it burns')")
+        automon.lab.run("systemctl", "restart", "automon")
+        read_until(proxy, "called")
+        began = time.monotonic()
+        automon.lab.run("systemctl", "stop", "automon")
+        assert time.monotonic() - began < 20
+        assert automon.show("Result") == "success"
 
 
 def test_an_alert_is_in_the_journal_when_there_is_no_channel(automon: InstalledAutomon, database: LabDatabase) -> None:

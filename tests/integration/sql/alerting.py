@@ -12,8 +12,14 @@ TYPE = "error_rate"
 
 def apply(calls: Calls, at: datetime, *findings: tuple[str, str | None, float], resolve_only: bool = False) -> int:
     """Apply findings of one alert type, each (source, severity, value), as an evaluation of that moment would."""
-    rows = [[TYPE, source, severity, value, 1.0, "errors/h", f"{value:g} errors (limit 1)", '{"measured": "made up"}'] for source, severity, value in findings]
-    values = ", ".join(["(%s, %s, %s, %s::double precision, %s::double precision, %s, %s, %s::jsonb)::public.monitoring_finding"] * len(rows))
+    rows = [
+        [TYPE, source, severity, value, 1.0, "errors/h", f"{value:g} errors (limit 1)", '{"measured": "made up"}']
+        for source, severity, value in findings
+    ]
+    values = ", ".join(
+        ["(%s, %s, %s, %s::double precision, %s::double precision, %s, %s, %s::jsonb)::public.monitoring_finding"]
+        * len(rows)
+    )
     query = f"SELECT public.apply_findings(ARRAY[%s], ARRAY[{values}]::public.monitoring_finding[], %s, %s)"
     changes = calls.one(query, TYPE, *(value for row in rows for value in row), at, resolve_only)
     assert isinstance(changes, int)
@@ -40,6 +46,12 @@ def deliveries(calls: Calls) -> list[tuple[str, str, str]]:
 
 
 def silence(calls: Calls, minutes: float, *, at: datetime = NOON, source: str = "it", alert_type: str = "*") -> int:
-    number = calls.one("SELECT public.silence_alerts(%s, %s * interval '1 minute', 'known', 'kim', %s, %s)", source, minutes, alert_type, at)
+    number = calls.one(
+        "SELECT public.silence_alerts(%s, %s * interval '1 minute', 'known', 'kim', %s, %s)",
+        source,
+        minutes,
+        alert_type,
+        at,
+    )
     assert isinstance(number, int)
     return number

@@ -47,13 +47,18 @@ def become(calls: Calls, role: str) -> None:
 
 
 def callable_by(calls: Calls, role: str) -> set[str]:
-    rows = calls.ask("SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege(%s, oid, 'EXECUTE')", role)
+    rows = calls.ask(
+        "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege(%s, oid, 'EXECUTE')",
+        role,
+    )
     return {row["proname"] for row in rows}
 
 
 def open_relations(calls: Calls, role: str, privileges: str) -> set[str]:
     rows = calls.ask(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v') AND has_table_privilege(%s, oid, %s)", role, privileges
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v') AND has_table_privilege(%s, oid, %s)",
+        role,
+        privileges,
     )
     return {row["relname"] for row in rows}
 
@@ -75,12 +80,16 @@ def test_a_stranger_is_told_so(calls: Calls, stranger: str) -> None:
         calls.ask("SELECT * FROM public.error_tracking")
 
 
-@pytest.mark.parametrize(("role", "functions"), list(zip(ROLES, [RECORDING, READING, ACTING | CALLED_BY_VIEWS], strict=True)), ids=ROLES)
+@pytest.mark.parametrize(
+    ("role", "functions"), list(zip(ROLES, [RECORDING, READING, ACTING | CALLED_BY_VIEWS], strict=True)), ids=ROLES
+)
 def test_a_role_can_call_what_it_is_for_and_nothing_else(calls: Calls, role: str, functions: set[str]) -> None:
     assert callable_by(calls, role) == functions
 
 
-@pytest.mark.parametrize(("role", "views"), [("automon_writer", set()), ("automon_reader", VIEWS), ("automon_operator", VIEWS)], ids=ROLES)
+@pytest.mark.parametrize(
+    ("role", "views"), [("automon_writer", set()), ("automon_reader", VIEWS), ("automon_operator", VIEWS)], ids=ROLES
+)
 def test_a_role_reads_views_at_the_most(calls: Calls, role: str, views: set[str]) -> None:
     assert open_relations(calls, role, "SELECT") == views
     assert open_relations(calls, role, "INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER") == set()
@@ -109,7 +118,9 @@ def test_a_writer_records_every_kind_of_fact(calls: Calls) -> None:
 def test_a_writer_records_into_a_day_that_has_no_partition_yet(calls: Calls) -> None:
     become(calls, "automon_writer")
 
-    assert calls.ask("SELECT public.record_error('t', 'timeout', 'low', 'no answer', p_at => '2021-03-04 05:06:07+00') AS stored") == [{"stored": True}]
+    assert calls.ask(
+        "SELECT public.record_error('t', 'timeout', 'low', 'no answer', p_at => '2021-03-04 05:06:07+00') AS stored"
+    ) == [{"stored": True}]
 
 
 @pytest.mark.parametrize("role", ["automon_reader", "automon_operator"])
@@ -144,13 +155,17 @@ def test_an_operator_takes_in_hand_silences_and_resolves(calls: Calls) -> None:
 
 
 @pytest.mark.parametrize("table", sorted(CORE_TABLES))
-def test_row_level_security_hides_rows_from_whoever_is_given_a_table_by_mistake(calls: Calls, stranger: str, table: str) -> None:
+def test_row_level_security_hides_rows_from_whoever_is_given_a_table_by_mistake(
+    calls: Calls, stranger: str, table: str
+) -> None:
     calls("start_task_tracking", "t", "ocr")
     calls("record_error", "t", "timeout", "low", "no answer", "api")
     calls("record_performance_metric", "seconds", "gauge", 1.5)
     raise_an_alert(calls)
     calls.connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(sql.Identifier(stranger)))
-    calls.connection.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier("public", table), sql.Identifier(stranger)))
+    calls.connection.execute(
+        sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier("public", table), sql.Identifier(stranger))
+    )
     become(calls, stranger)
 
     assert calls.ask(f"SELECT * FROM public.{table}") == []
@@ -163,7 +178,9 @@ def web_roles(empty_database_url: str) -> Iterator[Calls]:
         connection.execute("CREATE ROLE anon")
         connection.execute("CREATE ROLE authenticated")
         for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
-            connection.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {kind} TO anon, authenticated".encode())
+            connection.execute(
+                f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {kind} TO anon, authenticated".encode()
+            )
         try:
             yield Calls(connection)
         finally:
@@ -173,7 +190,9 @@ def web_roles(empty_database_url: str) -> Iterator[Calls]:
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
-def test_everything_is_closed_to_the_web_roles_of_managed_services(web_roles: Calls, empty_database_url: str, role: str) -> None:
+def test_everything_is_closed_to_the_web_roles_of_managed_services(
+    web_roles: Calls, empty_database_url: str, role: str
+) -> None:
     migrate(empty_database_url)
 
     assert callable_by(web_roles, role) == set()
@@ -190,7 +209,9 @@ def test_a_day_that_is_made_later_is_closed_to_the_web_roles_too(web_roles: Call
 
 def test_what_the_application_keeps_in_the_same_schema_stays_open(web_roles: Calls, empty_database_url: str) -> None:
     web_roles.ask("CREATE TABLE public.orders (id bigint)")
-    web_roles.ask("CREATE FUNCTION public.order_count() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM public.orders'")
+    web_roles.ask(
+        "CREATE FUNCTION public.order_count() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM public.orders'"
+    )
     web_roles.ask("COMMENT ON FUNCTION public.order_count() IS 'How many orders there are.'")
 
     migrate(empty_database_url)
@@ -218,9 +239,14 @@ def test_an_owner_without_superuser_rights_installs_and_runs_everything(empty_da
 
 def test_a_function_is_not_led_astray_by_the_search_path_of_its_caller(calls: Calls, stranger: str) -> None:
     calls.connection.execute(sql.SQL("CREATE SCHEMA trap AUTHORIZATION {}").format(sql.Identifier(stranger)))
-    calls.ask("CREATE FUNCTION trap.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT '1999-01-01'::timestamptz $$")
+    calls.ask(
+        "CREATE FUNCTION trap.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT '1999-01-01'::timestamptz $$"
+    )
     calls.ask("CREATE TEMP TABLE processing_metrics_running (task_id text)")
     calls.ask("SET search_path = trap, pg_temp, pg_catalog, public")
 
     assert calls("start_task_tracking", "t", "ocr") is True
-    assert calls.one("SELECT start_time > now() - interval '1 hour' FROM public.processing_metrics WHERE task_id = 't'") is True
+    assert (
+        calls.one("SELECT start_time > now() - interval '1 hour' FROM public.processing_metrics WHERE task_id = 't'")
+        is True
+    )

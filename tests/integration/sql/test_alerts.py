@@ -17,9 +17,21 @@ def test_a_finding_opens_an_alert(calls: Calls) -> None:
     assert apply(calls, NOON, ("it", "high", 80)) == 1
 
     alert = the_alert(calls)
-    assert (alert["alert_type"], alert["source"], alert["severity"], alert["value"], alert["threshold"], alert["unit"]) == ("error_rate", "it", "high", 80, 1, "errors/h")
+    assert (
+        alert["alert_type"],
+        alert["source"],
+        alert["severity"],
+        alert["value"],
+        alert["threshold"],
+        alert["unit"],
+    ) == ("error_rate", "it", "high", 80, 1, "errors/h")
     assert (alert["summary"], alert["evidence"]) == ("80 errors (limit 1)", {"measured": "made up"})
-    assert (alert["opened_at"], alert["last_seen_at"], alert["peak_at"], alert["resolved_at"]) == (NOON, NOON, NOON, None)
+    assert (alert["opened_at"], alert["last_seen_at"], alert["peak_at"], alert["resolved_at"]) == (
+        NOON,
+        NOON,
+        NOON,
+        None,
+    )
     assert kinds(calls) == ["opened"]
 
 
@@ -50,11 +62,22 @@ def test_an_alert_escalates_and_eases(calls: Calls) -> None:
 
 
 def test_an_alert_remembers_its_worst_moment(calls: Calls) -> None:
-    for minutes, severity, value in [(0, "low", 30), (1, "critical", 110), (2, "critical", 120), (3, "critical", 105), (4, "low", 26)]:
+    for minutes, severity, value in [
+        (0, "low", 30),
+        (1, "critical", 110),
+        (2, "critical", 120),
+        (3, "critical", 105),
+        (4, "low", 26),
+    ]:
         apply(calls, NOON + minutes * MINUTE, ("it", severity, value))
 
     alert = the_alert(calls)
-    assert (alert["peak_severity"], alert["peak_value"], alert["peak_summary"], alert["peak_at"]) == ("critical", 120, "120 errors (limit 1)", NOON + 2 * MINUTE)
+    assert (alert["peak_severity"], alert["peak_value"], alert["peak_summary"], alert["peak_at"]) == (
+        "critical",
+        120,
+        "120 errors (limit 1)",
+        NOON + 2 * MINUTE,
+    )
     assert (alert["severity"], alert["value"]) == ("low", 26)
 
 
@@ -67,7 +90,12 @@ def test_an_alert_clears_only_after_a_time_within_its_limits(calls: Calls) -> No
     assert apply(calls, NOON + CHECK + 270 * SECOND, ("it", None, 2)) == 1
 
     alert = the_alert(calls)
-    assert (alert["resolved_at"], alert["resolved_by"], alert["summary"], alert["value"]) == (NOON + CHECK + 270 * SECOND, "automon", "2 errors (limit 1)", 2)
+    assert (alert["resolved_at"], alert["resolved_by"], alert["summary"], alert["value"]) == (
+        NOON + CHECK + 270 * SECOND,
+        "automon",
+        "2 errors (limit 1)",
+        2,
+    )
 
 
 def test_how_long_an_alert_must_be_clear_can_be_set(calls: Calls) -> None:
@@ -98,7 +126,12 @@ def test_a_check_leaves_alerts_of_other_types_alone(calls: Calls) -> None:
     calls("update_queue_metrics", "mail", 1000)
     calls("check_queue_backlog_alerts")
 
-    for function in ("check_error_rate_alerts", "check_processing_performance_alerts", "check_system_health_alerts", "check_host_alerts"):
+    for function in (
+        "check_error_rate_alerts",
+        "check_processing_performance_alerts",
+        "check_system_health_alerts",
+        "check_host_alerts",
+    ):
         assert calls.one(f"SELECT public.{function}(now() + interval '30 minutes')") == 0
     assert the_alert(calls)["clear_since"] is None
 
@@ -109,7 +142,10 @@ def test_trouble_that_comes_back_is_a_new_alert(calls: Calls) -> None:
     apply(calls, NOON + 2 * CHECK)
 
     assert apply(calls, NOON + 3 * CHECK, ("it", "low", 30)) == 1
-    assert [(row["severity"], row["resolved_at"]) for row in alerts(calls)] == [("high", NOON + 2 * CHECK), ("low", None)]
+    assert [(row["severity"], row["resolved_at"]) for row in alerts(calls)] == [
+        ("high", NOON + 2 * CHECK),
+        ("low", None),
+    ]
 
 
 def test_resolving_what_is_resolved_opens_nothing(calls: Calls) -> None:
@@ -121,7 +157,9 @@ def test_resolving_what_is_resolved_opens_nothing(calls: Calls) -> None:
 
 
 @pytest.mark.parametrize("late", [("it", "critical", 200), ("it", None, 0)], ids=["worse", "clear"])
-def test_an_evaluation_that_comes_late_changes_nothing_of_an_open_alert(calls: Calls, late: tuple[str, str | None, float]) -> None:
+def test_an_evaluation_that_comes_late_changes_nothing_of_an_open_alert(
+    calls: Calls, late: tuple[str, str | None, float]
+) -> None:
     apply(calls, NOON, ("it", "high", 80))
     before = the_alert(calls)
 
@@ -211,7 +249,11 @@ def test_the_end_is_told_with_how_long_it_lasted_and_how_bad_it_was(calls: Calls
     apply(calls, NOON + 2 * CHECK)
 
     [message] = [row["claim_deliveries"] for row in calls.rows("claim_deliveries", "ops", "me")]
-    assert (message["kind"], message["peak_severity"], message["peak_summary"]) == ("resolved", "critical", "150 errors (limit 1)")
+    assert (message["kind"], message["peak_severity"], message["peak_summary"]) == (
+        "resolved",
+        "critical",
+        "150 errors (limit 1)",
+    )
     assert datetime.fromisoformat(message["at"]) - datetime.fromisoformat(message["opened_at"]) == 2 * CHECK
 
 
@@ -219,7 +261,12 @@ def test_the_end_is_told_with_how_long_it_lasted_and_how_bad_it_was(calls: Calls
 
 
 def test_a_channel_hears_what_it_is_for(calls: Calls) -> None:
-    channels = [channel("all"), channel("worst", min_severity="critical"), channel("ends", notify_on=["resolved"]), channel("two", recipients=["a", "b"], notify_on=["opened"])]
+    channels = [
+        channel("all"),
+        channel("worst", min_severity="critical"),
+        channel("ends", notify_on=["resolved"]),
+        channel("two", recipients=["a", "b"], notify_on=["opened"]),
+    ]
     calls.configure(channels=channels)
     apply(calls, NOON, ("it", "high", 80))
     apply(calls, NOON + MINUTE, ("it", "critical", 150))
@@ -253,7 +300,11 @@ def test_an_alert_in_hand_says_whose_since_when_and_why(calls: Calls) -> None:
     assert calls("acknowledge_alert", the_alert(calls)["id"], "kim", "looking", NOON + MINUTE) is True
 
     alert = the_alert(calls)
-    assert (alert["acknowledged_at"], alert["acknowledged_by"], alert["acknowledged_note"]) == (NOON + MINUTE, "kim", "looking")
+    assert (alert["acknowledged_at"], alert["acknowledged_by"], alert["acknowledged_note"]) == (
+        NOON + MINUTE,
+        "kim",
+        "looking",
+    )
     [row] = calls.ask("SELECT actor, note FROM public.alert_transitions WHERE kind = 'acknowledged'")
     assert row == {"actor": "kim", "note": "looking"}
 
@@ -345,7 +396,9 @@ def test_reminders_can_be_turned_off(calls: Calls) -> None:
     assert remind(calls, "critical", 3) == ["opened"]
 
 
-@pytest.mark.parametrize("listening", [[], [channel(notify_on=["opened", "resolved"])]], ids=["no channel", "none for reminders"])
+@pytest.mark.parametrize(
+    "listening", [[], [channel(notify_on=["opened", "resolved"])]], ids=["no channel", "none for reminders"]
+)
 def test_nobody_is_reminded_when_no_channel_wants_it(calls: Calls, listening: list[dict[str, object]]) -> None:
     calls.configure(channels=listening)
 
@@ -419,7 +472,11 @@ def test_the_end_of_an_alert_that_was_told_is_told(calls: Calls) -> None:
     apply(calls, NOON + CHECK)
     apply(calls, NOON + 2 * CHECK)
 
-    assert deliveries(calls) == [("opened", "ops", "pending"), ("escalated", "ops", "silenced"), ("resolved", "ops", "pending")]
+    assert deliveries(calls) == [
+        ("opened", "ops", "pending"),
+        ("escalated", "ops", "silenced"),
+        ("resolved", "ops", "pending"),
+    ]
 
 
 def test_the_view_of_open_alerts_shows_who_has_what_and_what_is_silenced(calls: Calls) -> None:

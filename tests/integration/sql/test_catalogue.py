@@ -13,8 +13,16 @@ import pytest
 from automon.migrate import manifest
 from automon.models import Severity, TransitionKind
 from tests.support.calls import Calls
+from tests.support.psql import SQL_FOLDER
 
-CORE_TABLES = {"processing_metrics", "error_tracking", "performance_monitoring", "system_health", "queue_monitoring", "alerts"}
+CORE_TABLES = {
+    "processing_metrics",
+    "error_tracking",
+    "performance_monitoring",
+    "system_health",
+    "queue_monitoring",
+    "alerts",
+}
 VIEWS = {
     "v_realtime_processing_status", "v_error_summary", "v_system_health_summary", "v_queue_performance", "v_performance_trends", "v_active_alerts",
 }  # fmt: skip
@@ -44,7 +52,11 @@ def test_the_core_tables_and_the_views_have_the_names_that_users_know(calls: Cal
 def test_every_table_and_view_has_a_comment(calls: Calls) -> None:
     of_today = re.compile(r"_\d{8}$")
 
-    assert [row["name"] for row in calls.ask(RELATIONS) if row["kind"] in {"r", "p", "v"} and not row["comment"] and not of_today.search(row["name"])] == []
+    assert [
+        row["name"]
+        for row in calls.ask(RELATIONS)
+        if row["kind"] in {"r", "p", "v"} and not row["comment"] and not of_today.search(row["name"])
+    ] == []
 
 
 def test_there_are_at_least_twenty_five_functions(calls: Calls) -> None:
@@ -56,13 +68,21 @@ def test_every_function_has_a_comment(calls: Calls) -> None:
 
 
 def test_every_function_pins_its_search_path_or_has_a_body_that_was_bound_when_it_was_made(calls: Calls) -> None:
-    free = [row["name"] for row in calls.ask(FUNCTIONS) if row["settings"][:1] != ["search_path=pg_catalog, pg_temp"] and not row["is_standard_body"]]
+    free = [
+        row["name"]
+        for row in calls.ask(FUNCTIONS)
+        if row["settings"][:1] != ["search_path=pg_catalog, pg_temp"] and not row["is_standard_body"]
+    ]
 
     assert set(free) == OF_THE_CURRENT_SCHEMA
 
 
 def test_every_function_that_runs_as_its_owner_is_pinned(calls: Calls) -> None:
-    assert [row["name"] for row in calls.ask(FUNCTIONS) if row["runs_as_owner"] and "search_path=pg_catalog, pg_temp" not in row["settings"]] == []
+    assert [
+        row["name"]
+        for row in calls.ask(FUNCTIONS)
+        if row["runs_as_owner"] and "search_path=pg_catalog, pg_temp" not in row["settings"]
+    ] == []
 
 
 def test_every_check_only_reads(calls: Calls) -> None:
@@ -104,7 +124,11 @@ def test_row_level_security_is_on_for_every_table(calls: Calls) -> None:
     ],
 )
 def test_python_and_sql_know_the_same_words(calls: Calls, table: str, constraint: str, enum: type[StrEnum]) -> None:
-    definition = calls.one("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = ('public.' || %s)::regclass AND conname = %s", table, constraint)
+    definition = calls.one(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = ('public.' || %s)::regclass AND conname = %s",
+        table,
+        constraint,
+    )
 
     assert set(re.findall(r"'(\w+)'", definition)) == {str(word) for word in enum}
 
@@ -119,7 +143,9 @@ def test_a_word_that_is_no_severity_has_no_rank(calls: Calls) -> None:
 
 
 def test_every_alert_type_has_thresholds_and_every_threshold_an_alert_type(calls: Calls) -> None:
-    assert {row["alert_type"] for row in calls.ask("SELECT alert_type FROM public.monitoring_thresholds")} == set(calls("judged_alert_types"))
+    assert {row["alert_type"] for row in calls.ask("SELECT alert_type FROM public.monitoring_thresholds")} == set(
+        calls("judged_alert_types")
+    )
 
 
 def test_every_error_code_stands_for_one_mistake(calls: Calls) -> None:
@@ -150,10 +176,10 @@ def test_plpgsql_check_finds_no_mistake_in_any_function(calls: Calls) -> None:
 
 
 def test_squawk_finds_nothing_that_would_hurt_a_database_in_use() -> None:
-    files = [f"sql/{file}" for file, _ in manifest()]
+    files = [SQL_FOLDER / file for file, _ in manifest()]
     squawk = Path(sys.executable).with_name("squawk")
 
-    done = subprocess.run([squawk, "--config", ".squawk.toml", *files], capture_output=True, text=True, check=False)
+    done = subprocess.run([squawk, "--config", SQL_FOLDER.with_name(".squawk.toml"), *files], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
 

@@ -71,7 +71,12 @@ def memory(calls: Calls, percent: float) -> None:
 
 
 def disk(calls: Calls, percent: float) -> None:
-    calls("record_host_sample", "it", {"disks": [{"mount": "/", "percent": 1}, {"mount": "/var", "percent": percent}]}, NOON)
+    calls(
+        "record_host_sample",
+        "it",
+        {"disks": [{"mount": "/", "percent": 1}, {"mount": "/var", "percent": percent}]},
+        NOON,
+    )
 
 
 class Check(NamedTuple):
@@ -85,17 +90,83 @@ class Check(NamedTuple):
 
 
 CHECKS = [
-    Check("error_rate", "evaluate_error_rate", "it", "errors/h", {"low": 25, "medium": 50, "high": 75, "critical": 100}, 1, errors),
-    Check("failure_rate", "evaluate_failure_rate", "it", "%", {"low": 10, "medium": 25, "high": 50, "critical": 75}, 0.1, failures),
-    Check("processing_time", "evaluate_processing_time", "it", "s", {"low": 180, "medium": 300, "high": 600, "critical": 900}, 0.001, durations),
-    Check("running_time", "evaluate_running_time", "it", "s", {"low": 180, "medium": 300, "high": 600, "critical": 900}, 0.001, running),
-    Check("component_silence", "evaluate_component_health", "api/main", "s", {"medium": 600, "high": 1800, "critical": 3600}, 0.001, silent_component),
-    Check("response_time", "evaluate_component_health", "api/main", "ms", {"low": 1000, "medium": 2000, "high": 5000, "critical": 10000}, 0.001, response),
-    Check("queue_backlog", "evaluate_queue_backlog", "it", "tasks", {"low": 50, "medium": 100, "high": 200, "critical": 500}, 1, backlog),
+    Check(
+        "error_rate",
+        "evaluate_error_rate",
+        "it",
+        "errors/h",
+        {"low": 25, "medium": 50, "high": 75, "critical": 100},
+        1,
+        errors,
+    ),
+    Check(
+        "failure_rate",
+        "evaluate_failure_rate",
+        "it",
+        "%",
+        {"low": 10, "medium": 25, "high": 50, "critical": 75},
+        0.1,
+        failures,
+    ),
+    Check(
+        "processing_time",
+        "evaluate_processing_time",
+        "it",
+        "s",
+        {"low": 180, "medium": 300, "high": 600, "critical": 900},
+        0.001,
+        durations,
+    ),
+    Check(
+        "running_time",
+        "evaluate_running_time",
+        "it",
+        "s",
+        {"low": 180, "medium": 300, "high": 600, "critical": 900},
+        0.001,
+        running,
+    ),
+    Check(
+        "component_silence",
+        "evaluate_component_health",
+        "api/main",
+        "s",
+        {"medium": 600, "high": 1800, "critical": 3600},
+        0.001,
+        silent_component,
+    ),
+    Check(
+        "response_time",
+        "evaluate_component_health",
+        "api/main",
+        "ms",
+        {"low": 1000, "medium": 2000, "high": 5000, "critical": 10000},
+        0.001,
+        response,
+    ),
+    Check(
+        "queue_backlog",
+        "evaluate_queue_backlog",
+        "it",
+        "tasks",
+        {"low": 50, "medium": 100, "high": 200, "critical": 500},
+        1,
+        backlog,
+    ),
     Check("queue_silence", "evaluate_queue_backlog", "it", "s", {"medium": 900, "high": 3600}, 0.001, silent_queue),
     Check("host_cpu", "evaluate_hosts", "it", "%", {"low": 80, "medium": 90, "high": 95}, 0.001, cpu),
-    Check("host_memory", "evaluate_hosts", "it", "%", {"low": 80, "medium": 90, "high": 95, "critical": 98}, 0.001, memory),
-    Check("host_disk", "evaluate_hosts", "it /var", "%", {"low": 80, "medium": 90, "high": 95, "critical": 98}, 0.001, disk),
+    Check(
+        "host_memory", "evaluate_hosts", "it", "%", {"low": 80, "medium": 90, "high": 95, "critical": 98}, 0.001, memory
+    ),
+    Check(
+        "host_disk",
+        "evaluate_hosts",
+        "it /var",
+        "%",
+        {"low": 80, "medium": 90, "high": 95, "critical": 98},
+        0.001,
+        disk,
+    ),
     Check("host_silence", "evaluate_hosts", "it", "s", {"high": 300, "critical": 900}, 0.001, silent_host),
 ]
 
@@ -126,7 +197,11 @@ def test_a_value_is_of_the_highest_level_that_it_reaches(calls: Calls, case: Cas
 
     finding = calls.evaluated(case.check.function, NOON, case.check.alert_type)[case.check.source]
 
-    assert (finding["severity"], finding["threshold"], finding["unit"]) == (case.severity, case.threshold, case.check.unit)
+    assert (finding["severity"], finding["threshold"], finding["unit"]) == (
+        case.severity,
+        case.threshold,
+        case.check.unit,
+    )
     assert finding["value"] == pytest.approx(case.value, abs=1e-6)
 
 
@@ -156,7 +231,13 @@ def test_thresholds_may_be_given_for_a_replay(calls: Calls, check: Check) -> Non
     stricter = calls.one("SELECT public.thresholds_in_force()::text")
     calls("set_threshold", check.alert_type, "*", None, None, None, None)
 
-    rows = calls.ask(f"SELECT severity FROM public.{check.function}(%s, %s::public.monitoring_thresholds[]) WHERE alert_type = %s AND source = %s", NOON, stricter, check.alert_type, check.source)
+    rows = calls.ask(
+        f"SELECT severity FROM public.{check.function}(%s, %s::public.monitoring_thresholds[]) WHERE alert_type = %s AND source = %s",
+        NOON,
+        stricter,
+        check.alert_type,
+        check.source,
+    )
     assert rows == [{"severity": "critical"}]
 
 
@@ -176,9 +257,16 @@ def test_all_checks_together_say_what_each_says(calls: Calls) -> None:
         make(calls, 100)
     for minutes in range(5):
         calls("update_system_health", "api", "web", "degraded", 5.0, p_at=NOON + minutes * SECOND)
-        calls("record_host_sample", "it", {"cpu_percent": 99, "memory_percent": 99, "disks": [{"mount": "/", "percent": 99}]}, NOON - minutes * MINUTE)
+        calls(
+            "record_host_sample",
+            "it",
+            {"cpu_percent": 99, "memory_percent": 99, "disks": [{"mount": "/", "percent": 99}]},
+            NOON - minutes * MINUTE,
+        )
 
-    one_by_one = [row for function in dict.fromkeys(check.function for check in CHECKS) for row in calls.rows(function, NOON)]
+    one_by_one = [
+        row for function in dict.fromkeys(check.function for check in CHECKS) for row in calls.rows(function, NOON)
+    ]
     assert sorted(map(str, calls.rows("evaluate_all", NOON))) == sorted(map(str, one_by_one))
     assert len({row["alert_type"] for row in one_by_one}) == 13
 
@@ -205,8 +293,12 @@ SUMMARIES = [
 ]
 
 
-@pytest.mark.parametrize(("alert_type", "value", "summary"), SUMMARIES, ids=[alert_type for alert_type, *_ in SUMMARIES])
-def test_a_finding_says_in_words_what_is_wrong_and_the_limit(calls: Calls, alert_type: str, value: float, summary: str) -> None:
+@pytest.mark.parametrize(
+    ("alert_type", "value", "summary"), SUMMARIES, ids=[alert_type for alert_type, *_ in SUMMARIES]
+)
+def test_a_finding_says_in_words_what_is_wrong_and_the_limit(
+    calls: Calls, alert_type: str, value: float, summary: str
+) -> None:
     [check] = [check for check in CHECKS if check.alert_type == alert_type]
     check.make(calls, value)
 
@@ -237,7 +329,10 @@ def test_errors_are_counted_for_each_component(calls: Calls) -> None:
     calls.record_errors(10, "b")
 
     findings = calls.evaluated("evaluate_error_rate", NOON)
-    assert {source: (row["value"], row["severity"]) for source, row in findings.items()} == {"a": (30, "low"), "b": (10, None)}
+    assert {source: (row["value"], row["severity"]) for source, row in findings.items()} == {
+        "a": (30, "low"),
+        "b": (10, None),
+    }
 
 
 def test_cancelled_tasks_count_neither_as_failed_nor_as_finished(calls: Calls) -> None:
@@ -270,8 +365,12 @@ def test_one_slow_task_of_fifty_is_not_what_tasks_take(calls: Calls) -> None:
     assert calls.evaluated("evaluate_processing_time", NOON)["ocr"]["value"] == 10
 
 
-@pytest.mark.parametrize(("status", "severity", "value"), [("healthy", None, 0), ("degraded", "medium", 1), ("unhealthy", "critical", 2)])
-def test_a_component_is_judged_by_the_state_that_it_reports(calls: Calls, status: str, severity: str | None, value: float) -> None:
+@pytest.mark.parametrize(
+    ("status", "severity", "value"), [("healthy", None, 0), ("degraded", "medium", 1), ("unhealthy", "critical", 2)]
+)
+def test_a_component_is_judged_by_the_state_that_it_reports(
+    calls: Calls, status: str, severity: str | None, value: float
+) -> None:
     calls("update_system_health", "api", "main", status, p_failure_reason="timeout", p_at=NOON)
 
     finding = calls.evaluated("evaluate_component_health", NOON, "component_health")["api/main"]
@@ -312,11 +411,17 @@ def test_two_components_that_are_called_alike_break_no_check(calls: Calls) -> No
 
 Recorder = Callable[[Calls, datetime], object]
 SILENT: list[tuple[str, str, Recorder]] = [
-    ("component_silence", "evaluate_component_health", lambda calls, at: calls("update_system_health", "it", "it", "healthy", p_at=at)),
+    (
+        "component_silence",
+        "evaluate_component_health",
+        lambda calls, at: calls("update_system_health", "it", "it", "healthy", p_at=at),
+    ),
     ("queue_silence", "evaluate_queue_backlog", lambda calls, at: calls("update_queue_metrics", "it", 1, p_at=at)),
     ("host_silence", "evaluate_hosts", lambda calls, at: calls("record_host_sample", "it", {"cpu_percent": 1}, at)),
 ]
-each_kind = pytest.mark.parametrize(("alert_type", "function", "record"), SILENT, ids=[alert_type for alert_type, *_ in SILENT])
+each_kind = pytest.mark.parametrize(
+    ("alert_type", "function", "record"), SILENT, ids=[alert_type for alert_type, *_ in SILENT]
+)
 
 
 def silence(calls: Calls, alert_type: str, function: str) -> list[Row]:
@@ -324,7 +429,9 @@ def silence(calls: Calls, alert_type: str, function: str) -> list[Row]:
 
 
 @each_kind
-def test_a_source_that_has_reported_twice_is_not_missed(calls: Calls, alert_type: str, function: str, record: Recorder) -> None:
+def test_a_source_that_has_reported_twice_is_not_missed(
+    calls: Calls, alert_type: str, function: str, record: Recorder
+) -> None:
     for minutes in (301, 300):
         record(calls, NOON - minutes * MINUTE)
 
@@ -332,16 +439,23 @@ def test_a_source_that_has_reported_twice_is_not_missed(calls: Calls, alert_type
 
 
 @each_kind
-def test_a_source_that_has_reported_three_times_is_missed(calls: Calls, alert_type: str, function: str, record: Recorder) -> None:
+def test_a_source_that_has_reported_three_times_is_missed(
+    calls: Calls, alert_type: str, function: str, record: Recorder
+) -> None:
     for minutes in (302, 301, 300):
         record(calls, NOON - minutes * MINUTE)
 
     [finding] = silence(calls, alert_type, function)
-    assert (finding["value"], finding["severity"]) == (300 * 60, "high" if alert_type == "queue_silence" else "critical")
+    assert (finding["value"], finding["severity"]) == (
+        300 * 60,
+        "high" if alert_type == "queue_silence" else "critical",
+    )
 
 
 @each_kind
-def test_a_slow_source_is_not_missed_before_three_of_its_pauses(calls: Calls, alert_type: str, function: str, record: Recorder) -> None:
+def test_a_slow_source_is_not_missed_before_three_of_its_pauses(
+    calls: Calls, alert_type: str, function: str, record: Recorder
+) -> None:
     calls("set_setting", "health.known_for_seconds", 86400)
     for hours in (11, 8, 5, 2):
         record(calls, NOON - hours * HOUR)
@@ -354,9 +468,13 @@ def test_a_slow_source_is_not_missed_before_three_of_its_pauses(calls: Calls, al
 
 
 @each_kind
-def test_a_source_that_has_been_silent_for_a_week_is_forgotten(calls: Calls, alert_type: str, function: str, record: Recorder) -> None:
+def test_a_source_that_has_been_silent_for_a_week_is_forgotten(
+    calls: Calls, alert_type: str, function: str, record: Recorder
+) -> None:
     for minutes in (2, 1, 0):
-        record(calls, NOON - 8 * DAY - minutes * MINUTE) if alert_type != "component_silence" else record(calls, NOON - 8 * DAY + (2 - minutes) * MINUTE)
+        record(calls, NOON - 8 * DAY - minutes * MINUTE) if alert_type != "component_silence" else record(
+            calls, NOON - 8 * DAY + (2 - minutes) * MINUTE
+        )
 
     assert silence(calls, alert_type, function) == []
 
@@ -366,7 +484,15 @@ def test_a_source_that_has_been_silent_for_a_week_is_forgotten(calls: Calls, ale
 
 def test_the_evidence_of_errors_groups_them_by_what_they_say(calls: Calls) -> None:
     for number in range(24):
-        calls("record_error", f"task-{number}", "timeout", "high", f"no answer after {number} ms", "it", p_at=NOON - number * MINUTE)
+        calls(
+            "record_error",
+            f"task-{number}",
+            "timeout",
+            "high",
+            f"no answer after {number} ms",
+            "it",
+            p_at=NOON - number * MINUTE,
+        )
     calls("record_error", None, "refused", "critical", "login refused", "it", p_at=NOON - 5 * HOUR + MINUTE)
     calls("record_error", None, "refused", "critical", "login refused", "it", p_at=NOON - 30 * MINUTE)
 
@@ -374,9 +500,15 @@ def test_the_evidence_of_errors_groups_them_by_what_they_say(calls: Calls) -> No
 
     assert evidence["measured"] == "25 errors, 24 tasks affected"
     assert evidence["totals"] == {"errors": 25, "tasks": 24, "critical": 1, "high": 24}
-    assert (datetime.fromisoformat(evidence["window_from"]), datetime.fromisoformat(evidence["window_to"])) == (NOON - HOUR, NOON)
+    assert (datetime.fromisoformat(evidence["window_from"]), datetime.fromisoformat(evidence["window_to"])) == (
+        NOON - HOUR,
+        NOON,
+    )
     assert evidence["trend"] == {"of": "errors", "step_seconds": 1800, "values": [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 24]}
-    assert [(part["count"], part["what"], part["message"]) for part in evidence["top"]] == [(24, "timeout", "no answer after 0 ms"), (1, "refused", "login refused")]
+    assert [(part["count"], part["what"], part["message"]) for part in evidence["top"]] == [
+        (24, "timeout", "no answer after 0 ms"),
+        (1, "refused", "login refused"),
+    ]
     assert datetime.fromisoformat(evidence["top"][0]["first_at"]) == NOON - 23 * MINUTE
     assert datetime.fromisoformat(evidence["top"][0]["last_at"]) == NOON
     assert evidence["top"][0]["sample"].startswith("task-")
@@ -388,8 +520,13 @@ def test_the_evidence_of_failures_names_workers_and_messages(calls: Calls) -> No
 
     evidence = calls.evaluated("evaluate_failure_rate", NOON)["ocr"]["evidence"]
 
-    assert (evidence["measured"], evidence["totals"]) == ("3 of 10 tasks failed", {"tasks": 10, "failed": 3, "workers": 1, "slowest_seconds": 10})
-    assert [(part["count"], part["what"], part["message"], part["where"]) for part in evidence["top"]] == [(3, "failed", "disk full", "worker-1")]
+    assert (evidence["measured"], evidence["totals"]) == (
+        "3 of 10 tasks failed",
+        {"tasks": 10, "failed": 3, "workers": 1, "slowest_seconds": 10},
+    )
+    assert [(part["count"], part["what"], part["message"], part["where"]) for part in evidence["top"]] == [
+        (3, "failed", "disk full", "worker-1")
+    ]
     assert evidence["trend"]["values"] == [0] * 11 + [3]
 
 
@@ -406,19 +543,37 @@ def test_the_evidence_of_running_tasks_says_where_they_are(calls: Calls) -> None
     calls("record_task_heartbeat", "t", 40.0, "scan", NOON - MINUTE)
 
     evidence = calls.evaluated("evaluate_running_time", NOON)["it"]["evidence"]
-    assert (evidence["measured"], evidence["totals"]) == ("2 tasks running, the oldest for 6 min", {"running": 2, "workers": 1})
+    assert (evidence["measured"], evidence["totals"]) == (
+        "2 tasks running, the oldest for 6 min",
+        {"running": 2, "workers": 1},
+    )
     oldest, newest = evidence["top"]
-    assert (oldest["what"], oldest["message"], oldest["where"], oldest["sample"]) == ("running 6 min", "step scan, 40 % done, last heartbeat 60 s ago", "worker-1", "t")
+    assert (oldest["what"], oldest["message"], oldest["where"], oldest["sample"]) == (
+        "running 6 min",
+        "step scan, 40 % done, last heartbeat 60 s ago",
+        "worker-1",
+        "t",
+    )
     assert (newest["message"], newest["where"]) == ("no heartbeat", None)
 
 
 def test_the_evidence_of_a_component_shows_its_last_states(calls: Calls) -> None:
     for minutes, status in [(9, "healthy"), (6, "degraded"), (3, "unhealthy")]:
-        calls("update_system_health", "api", "main", status, p_failure_reason=f"{status} it is", p_at=NOON - minutes * MINUTE)
+        calls(
+            "update_system_health",
+            "api",
+            "main",
+            status,
+            p_failure_reason=f"{status} it is",
+            p_at=NOON - minutes * MINUTE,
+        )
 
     evidence = calls.evaluated("evaluate_component_health", NOON, "component_health")["api/main"]["evidence"]
     assert evidence["measured"] == "unhealthy for 3 min, uptime 66.7 % in 24 h"
-    assert [(part["what"], part["message"]) for part in evidence["top"]] == [("unhealthy", "unhealthy it is"), ("degraded", "degraded it is")]
+    assert [(part["what"], part["message"]) for part in evidence["top"]] == [
+        ("unhealthy", "unhealthy it is"),
+        ("degraded", "degraded it is"),
+    ]
 
 
 def test_the_evidence_of_a_queue_shows_how_it_grew(calls: Calls) -> None:
@@ -432,7 +587,18 @@ def test_the_evidence_of_a_queue_shows_how_it_grew(calls: Calls) -> None:
 
 
 def test_the_evidence_of_a_host_shows_all_that_was_measured(calls: Calls) -> None:
-    calls("record_host_sample", "it", {"cpu_percent": 5, "memory_percent": 99, "swap_percent": 1, "load_per_core": 0.25, "disks": [{"mount": "/", "percent": 50}]}, NOON)
+    calls(
+        "record_host_sample",
+        "it",
+        {
+            "cpu_percent": 5,
+            "memory_percent": 99,
+            "swap_percent": 1,
+            "load_per_core": 0.25,
+            "disks": [{"mount": "/", "percent": 50}],
+        },
+        NOON,
+    )
 
     evidence = calls.evaluated("evaluate_hosts", NOON, "host_memory")["it"]["evidence"]
     assert evidence["measured"] == "CPU 5 %, memory 99 %, swap 1 %, fullest disk 50 %, load 0.25 per core"
@@ -462,7 +628,9 @@ def test_a_moment_that_has_passed_is_judged_as_it_was_then(calls: Calls) -> None
         (row["alert_type"], row["source"]): (row["severity"], row["value"], row["summary"]) for row in then
     }
     for alert_type in ("error_rate", "failure_rate", "queue_backlog"):
-        assert again[alert_type, "it"]["evidence"] == next(row["evidence"] for row in then if row["alert_type"] == alert_type)
+        assert again[alert_type, "it"]["evidence"] == next(
+            row["evidence"] for row in then if row["alert_type"] == alert_type
+        )
 
 
 def test_a_task_that_ran_then_and_has_ended_since_ran_then(calls: Calls) -> None:

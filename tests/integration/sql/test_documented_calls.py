@@ -34,7 +34,9 @@ def test_every_documented_call_works_as_written_and_then_every_view(empty_databa
 
     answers = {call: answer(empty_database_url, call, schema) for call, _ in CALLS}
 
-    assert {call: answers[call] for call, expected in CALLS if expected is not None} == {call: expected for call, expected in CALLS if expected is not None}
+    assert {call: answers[call] for call, expected in CALLS if expected is not None} == {
+        call: expected for call, expected in CALLS if expected is not None
+    }
     summary = json.loads(answers["SELECT get_dashboard_summary();"])
     assert summary["tasks"]["completed_last_hour"] == 1
     assert summary["errors"]["last_hour"] == 1
@@ -51,15 +53,24 @@ def test_every_documented_call_works_as_written_and_then_every_view(empty_databa
 def test_the_shipped_thresholds_are_in_force_without_any_configuration(empty_database_url: str) -> None:
     migrate_with_psql(empty_database_url)
 
-    rows = answer(empty_database_url, "SELECT alert_type, low, medium, high, critical FROM monitoring_thresholds WHERE alert_type IN ('error_rate', 'processing_time', 'queue_backlog') ORDER BY 1")
+    rows = answer(
+        empty_database_url,
+        "SELECT alert_type, low, medium, high, critical FROM monitoring_thresholds WHERE alert_type IN ('error_rate', 'processing_time', 'queue_backlog') ORDER BY 1",
+    )
 
-    assert rows.splitlines() == ["error_rate|25|50|75|100", "processing_time|180|300|600|900", "queue_backlog|50|100|200|500"]
+    assert rows.splitlines() == [
+        "error_rate|25|50|75|100",
+        "processing_time|180|300|600|900",
+        "queue_backlog|50|100|200|500",
+    ]
 
 
 def test_the_shipped_retention_is_in_force_without_any_configuration(empty_database_url: str) -> None:
     migrate_with_psql(empty_database_url)
 
-    rows = answer(empty_database_url, "SELECT name, value FROM monitoring_settings WHERE name LIKE 'retention.%'").splitlines()
+    rows = answer(
+        empty_database_url, "SELECT name, value FROM monitoring_settings WHERE name LIKE 'retention.%'"
+    ).splitlines()
 
     assert dict(row.removeprefix("retention.").split("|") for row in rows) == {
         "processing_days": "30", "errors_low_days": "30", "errors_medium_days": "30", "errors_high_days": "60", "errors_critical_days": "90",
@@ -69,11 +80,17 @@ def test_the_shipped_retention_is_in_force_without_any_configuration(empty_datab
 
 def test_trouble_reported_through_psql_alone_raises_an_alert_and_shows_in_the_views(empty_database_url: str) -> None:
     migrate_with_psql(empty_database_url)
-    answer(empty_database_url, "SELECT record_error('task-' || n, 'timeout', 'high', 'no answer', 'processor') FROM generate_series(1, 60) n")
+    answer(
+        empty_database_url,
+        "SELECT record_error('task-' || n, 'timeout', 'high', 'no answer', 'processor') FROM generate_series(1, 60) n",
+    )
     answer(empty_database_url, "SELECT update_system_health('api', 'main_api', 'unhealthy', 50, 'timeout')")
     answer(empty_database_url, "SELECT update_queue_metrics('mail', 100)")
     answer(empty_database_url, "SELECT start_task_tracking('task-1', 'ocr')")
-    answer(empty_database_url, "SELECT record_performance_metric('processing_duration', 'response_time', 1.25, 'seconds', 'processor')")
+    answer(
+        empty_database_url,
+        "SELECT record_performance_metric('processing_duration', 'response_time', 1.25, 'seconds', 'processor')",
+    )
 
     assert answer(empty_database_url, "SELECT check_error_rate_alerts()") == "1"
     assert answer(empty_database_url, "SELECT check_system_health_alerts()") == "1"

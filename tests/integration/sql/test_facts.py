@@ -16,10 +16,36 @@ HOSTILE = {
     "line breaks": "first\r\n\tsecond\n",
     "a megabyte": "x" * 1_000_000,
 }
-ERROR = {"p_task_id": "t", "p_error_type": "timeout", "p_severity": "high", "p_error_message": "no answer", "p_component": "api"}
-METRIC = {"p_metric_name": "duration", "p_metric_type": "response_time", "p_value": 1.25, "p_unit": "seconds", "p_component": "api", "p_tags": {"zone": "a"}}
-QUEUE = {"p_queue_name": "mail", "p_pending": 5, "p_processing": 2, "p_completed": 7, "p_failed": 1, "p_oldest_pending_seconds": 12.5}
-SAMPLE = {"cpu_percent": 12.5, "memory_percent": 40, "swap_percent": 0, "load_per_core": 0.5, "disks": [{"mount": "/", "percent": 10}, {"mount": "/var", "percent": 85.5}]}
+ERROR = {
+    "p_task_id": "t",
+    "p_error_type": "timeout",
+    "p_severity": "high",
+    "p_error_message": "no answer",
+    "p_component": "api",
+}
+METRIC = {
+    "p_metric_name": "duration",
+    "p_metric_type": "response_time",
+    "p_value": 1.25,
+    "p_unit": "seconds",
+    "p_component": "api",
+    "p_tags": {"zone": "a"},
+}
+QUEUE = {
+    "p_queue_name": "mail",
+    "p_pending": 5,
+    "p_processing": 2,
+    "p_completed": 7,
+    "p_failed": 1,
+    "p_oldest_pending_seconds": 12.5,
+}
+SAMPLE = {
+    "cpu_percent": 12.5,
+    "memory_percent": 40,
+    "swap_percent": 0,
+    "load_per_core": 0.5,
+    "disks": [{"mount": "/", "percent": 10}, {"mount": "/var", "percent": 85.5}],
+}
 
 RECORDED: list[tuple[str, dict[str, Any], str, str]] = [
     ("record_error", ERROR, "error_tracking", "occurred_at"),
@@ -27,7 +53,9 @@ RECORDED: list[tuple[str, dict[str, Any], str, str]] = [
     ("update_queue_metrics", QUEUE, "queue_monitoring", "recorded_at"),
     ("record_host_sample", {"p_host": "host-1", "p_sample": SAMPLE}, "host_metrics", "sampled_at"),
 ]
-by_function = pytest.mark.parametrize(("function", "fact", "table", "column"), RECORDED, ids=[function for function, *_ in RECORDED])
+by_function = pytest.mark.parametrize(
+    ("function", "fact", "table", "column"), RECORDED, ids=[function for function, *_ in RECORDED]
+)
 
 
 def stored(calls: Calls, table: str) -> list[Row]:
@@ -35,7 +63,9 @@ def stored(calls: Calls, table: str) -> list[Row]:
 
 
 @by_function
-def test_a_fact_is_stored_as_it_was_given(calls: Calls, function: str, fact: dict[str, Any], table: str, column: str) -> None:
+def test_a_fact_is_stored_as_it_was_given(
+    calls: Calls, function: str, fact: dict[str, Any], table: str, column: str
+) -> None:
     assert calls(function, **fact, p_at=NOON) is True
 
     [row] = stored(calls, table)
@@ -44,7 +74,9 @@ def test_a_fact_is_stored_as_it_was_given(calls: Calls, function: str, fact: dic
 
 
 @by_function
-def test_a_fact_without_a_moment_happens_now(calls: Calls, function: str, fact: dict[str, Any], table: str, column: str) -> None:
+def test_a_fact_without_a_moment_happens_now(
+    calls: Calls, function: str, fact: dict[str, Any], table: str, column: str
+) -> None:
     before = calls.one("SELECT clock_timestamp()")
 
     assert calls(function, **fact) is True
@@ -63,7 +95,9 @@ def test_a_replay_changes_nothing(calls: Calls, function: str, fact: dict[str, A
 
 
 @by_function
-def test_the_same_at_another_moment_is_another_fact(calls: Calls, function: str, fact: dict[str, Any], table: str, column: str) -> None:
+def test_the_same_at_another_moment_is_another_fact(
+    calls: Calls, function: str, fact: dict[str, Any], table: str, column: str
+) -> None:
     assert [calls(function, **fact, p_at=moment) for moment in (NOON, NOON + SECOND, NOON - DAY)] == [True, True, True]
     assert len(stored(calls, table)) == 3
 
@@ -73,9 +107,21 @@ def test_two_errors_alike_that_happen_now_are_two(calls: Calls) -> None:
     assert len(stored(calls, "error_tracking")) == 2
 
 
-@pytest.mark.parametrize("changed", [{"p_error_message": "other"}, {"p_component": "web"}, {"p_task_id": "u"}, {"p_severity": "low"}, {"p_error_type": "refused"}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"p_error_message": "other"},
+        {"p_component": "web"},
+        {"p_task_id": "u"},
+        {"p_severity": "low"},
+        {"p_error_type": "refused"},
+    ],
+)
 def test_two_different_errors_of_one_moment_are_two(calls: Calls, changed: dict[str, str]) -> None:
-    assert [calls("record_error", **ERROR, p_at=NOON), calls("record_error", **(ERROR | changed), p_at=NOON)] == [True, True]
+    assert [calls("record_error", **ERROR, p_at=NOON), calls("record_error", **(ERROR | changed), p_at=NOON)] == [
+        True,
+        True,
+    ]
 
 
 def test_two_errors_whose_parts_read_alike_when_joined_are_two(calls: Calls) -> None:
@@ -109,7 +155,13 @@ def test_a_host_sample_shows_the_fullest_disk(calls: Calls) -> None:
     calls("record_host_sample", "host-1", SAMPLE, NOON)
 
     [row] = stored(calls, "host_metrics")
-    assert (row["cpu_percent"], row["memory_percent"], row["swap_percent"], row["disk_percent"], row["load_per_core"]) == (12.5, 40, 0, 85.5, 0.5)
+    assert (
+        row["cpu_percent"],
+        row["memory_percent"],
+        row["swap_percent"],
+        row["disk_percent"],
+        row["load_per_core"],
+    ) == (12.5, 40, 0, 85.5, 0.5)
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
@@ -123,7 +175,9 @@ def test_hostile_text_is_stored_as_text(calls: Calls, text: str) -> None:
     calls("update_system_health", name, name, "unhealthy", p_failure_reason=text)
     calls("update_queue_metrics", name, 1000)
 
-    [task] = calls.ask("SELECT task_id, task_type, worker_id, current_step, error_message FROM public.processing_metrics")
+    [task] = calls.ask(
+        "SELECT task_id, task_type, worker_id, current_step, error_message FROM public.processing_metrics"
+    )
     assert list(task.values()) == [name, name, text, text, text]
     [error] = stored(calls, "error_tracking")
     assert (error["error_message"], error["stack_trace"], error["context"]) == (text, text, {"text": text})
@@ -173,5 +227,7 @@ def test_a_name_of_up_to_512_bytes_is_taken(calls: Calls, length: int) -> None:
         ("", ""),
     ],
 )
-def test_a_signature_leaves_out_what_changes_from_one_error_to_the_next(calls: Calls, message: str, signature: str) -> None:
+def test_a_signature_leaves_out_what_changes_from_one_error_to_the_next(
+    calls: Calls, message: str, signature: str
+) -> None:
     assert calls("error_signature", message) == signature

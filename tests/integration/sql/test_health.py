@@ -26,7 +26,16 @@ def intervals(calls: Calls) -> list[tuple[object, ...]]:
         return None if row[column] is None else (row[column] - NOON) / MINUTE
 
     rows = calls.ask("SELECT * FROM public.system_health ORDER BY started_at")
-    return [(row["status"], minutes(row, "started_at"), minutes(row, "ended_at"), minutes(row, "last_reported_at"), row["report_count"]) for row in rows]
+    return [
+        (
+            row["status"],
+            minutes(row, "started_at"),
+            minutes(row, "ended_at"),
+            minutes(row, "last_reported_at"),
+            row["report_count"],
+        )
+        for row in rows
+    ]
 
 
 def uptime(calls: Calls, window: timedelta, at_minute: float) -> float | None:
@@ -81,7 +90,14 @@ def test_the_first_reports_of_many_sessions_make_one_interval(calls: Calls, new_
     sessions = [new_session() for _ in range(8)]
 
     with ThreadPoolExecutor(8) as pool:
-        stored = list(pool.map(lambda number: sessions[number]("update_system_health", "api", "main", "healthy", p_at=NOON + number * SECOND), range(8)))
+        stored = list(
+            pool.map(
+                lambda number: sessions[number](
+                    "update_system_health", "api", "main", "healthy", p_at=NOON + number * SECOND
+                ),
+                range(8),
+            )
+        )
 
     [(status, _, ended, last, count)] = intervals(calls)
     assert (status, ended, last, count) == ("healthy", None, 7 * SECOND / MINUTE, sum(stored))
@@ -127,6 +143,11 @@ def test_the_summary_view_shows_state_uptime_and_the_last_failure(calls: Calls) 
         calls("update_system_health", "api", "main", status, p_failure_reason=reason, p_at=now - minutes * MINUTE)
 
     [row] = calls.ask("SELECT * FROM public.v_system_health_summary")
-    assert (row["status"], row["status_since"], row["outages_24h"], row["last_failure_reason"]) == ("healthy", now - 3 * MINUTE, 1, "timeout")
+    assert (row["status"], row["status_since"], row["outages_24h"], row["last_failure_reason"]) == (
+        "healthy",
+        now - 3 * MINUTE,
+        1,
+        "timeout",
+    )
     assert (row["last_failure_at"], row["last_recovered_at"]) == (now - 6 * MINUTE, now - 3 * MINUTE)
     assert row["uptime_24h_percent"] == pytest.approx(66.667, abs=0.1)

@@ -97,8 +97,21 @@ REFUSALS = [
 
 def facts(calls: Calls) -> list[Any]:
     """Everything that was recorded."""
-    tables = ("processing_metrics", "error_tracking", "performance_monitoring", "system_health", "queue_monitoring", "host_metrics", "monitored_sources", "alert_silences")
-    return [row for table in tables for row in calls.ask(f"SELECT '{table}' AS of, to_jsonb(t) AS row FROM public.{table} AS t ORDER BY 2")]
+    tables = (
+        "processing_metrics",
+        "error_tracking",
+        "performance_monitoring",
+        "system_health",
+        "queue_monitoring",
+        "host_metrics",
+        "monitored_sources",
+        "alert_silences",
+    )
+    return [
+        row
+        for table in tables
+        for row in calls.ask(f"SELECT '{table}' AS of, to_jsonb(t) AS row FROM public.{table} AS t ORDER BY 2")
+    ]
 
 
 def refused(calls: Calls, call: str, *values: object) -> psycopg.errors.Diagnostic:
@@ -162,7 +175,11 @@ def full_call(calls: Calls, function: str, *, named: bool) -> str:
 def test_a_time_without_a_zone_is_refused_everywhere(calls: Calls, function: str, *, named: bool) -> None:
     said = refused(calls, full_call(calls, function, named=named), NAIVE)
 
-    assert (said.sqlstate, said.message_primary, said.message_hint) == ("AM006", "naive_time: the moment was given without a time zone", AWARE_TIME)
+    assert (said.sqlstate, said.message_primary, said.message_hint) == (
+        "AM006",
+        "naive_time: the moment was given without a time zone",
+        AWARE_TIME,
+    )
     assert facts(calls) == []
 
 

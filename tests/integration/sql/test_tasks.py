@@ -23,7 +23,12 @@ def test_a_start_is_stored(calls: Calls) -> None:
     assert calls("start_task_tracking", "t", "ocr", 1024, "worker-1", NOON) is True
 
     task = the_task(calls)
-    assert (task["task_type"], task["input_size"], task["worker_id"], task["start_time"]) == ("ocr", 1024, "worker-1", NOON)
+    assert (task["task_type"], task["input_size"], task["worker_id"], task["start_time"]) == (
+        "ocr",
+        1024,
+        "worker-1",
+        NOON,
+    )
     assert (task["status"], task["end_time"], task["duration_seconds"]) == ("running", None, None)
 
 
@@ -33,7 +38,12 @@ def test_an_end_is_stored_with_what_the_start_said(calls: Calls) -> None:
     assert calls("complete_task_tracking", "t", "failed", 2048, {"scan": 1.2}, "disk full", NOON + 90 * SECOND) is True
 
     task = the_task(calls)
-    assert (task["task_type"], task["input_size"], task["worker_id"], task["start_time"]) == ("ocr", 1024, "worker-1", NOON)
+    assert (task["task_type"], task["input_size"], task["worker_id"], task["start_time"]) == (
+        "ocr",
+        1024,
+        "worker-1",
+        NOON,
+    )
     assert (task["status"], task["end_time"], task["duration_seconds"]) == ("failed", NOON + 90 * SECOND, 90)
     assert (task["output_size"], task["step_timings"], task["error_message"]) == (2048, {"scan": 1.2}, "disk full")
 
@@ -92,7 +102,10 @@ def test_a_task_may_run_again_under_its_old_name(calls: Calls) -> None:
 
     assert calls("start_task_tracking", "t", "ocr", p_at=NOON + HOUR) is True
     assert calls("complete_task_tracking", "t", p_at=NOON + 2 * HOUR) is True
-    assert [row["duration_seconds"] for row in calls.ask("SELECT duration_seconds FROM public.processing_metrics ORDER BY start_time")] == [1, 3600]
+    assert [
+        row["duration_seconds"]
+        for row in calls.ask("SELECT duration_seconds FROM public.processing_metrics ORDER BY start_time")
+    ] == [1, 3600]
 
 
 def test_a_replayed_end_of_an_earlier_run_leaves_the_present_run_alone(calls: Calls) -> None:
@@ -162,7 +175,11 @@ def test_a_missing_day_is_made_once_by_many_who_need_it_at_once(calls: Calls, ne
         calls("start_task_tracking", f"t-{number}", "ocr", p_at=NOON)
 
     with ThreadPoolExecutor(8) as pool:
-        ended = list(pool.map(lambda number: sessions[number]("complete_task_tracking", f"t-{number}", p_at=NOON + SECOND), range(8)))
+        ended = list(
+            pool.map(
+                lambda number: sessions[number]("complete_task_tracking", f"t-{number}", p_at=NOON + SECOND), range(8)
+            )
+        )
 
     assert ended == [True] * 8
     assert calls.one("SELECT count(*) FROM public.processing_metrics_history") == 8
@@ -177,10 +194,22 @@ def test_a_day_begins_at_midnight_utc_whatever_the_time_zone_of_the_session(call
         calls("complete_task_tracking", name, p_at=moment)
         calls("record_error", name, "timeout", "low", "no answer", p_at=moment)
 
-    assert [row["day"] for row in calls.ask("SELECT right(tableoid::regclass::text, 8) AS day FROM public.processing_metrics ORDER BY end_time")] == ["20240513", "20240514"]
-    assert [row["day"] for row in calls.ask("SELECT right(tableoid::regclass::text, 8) AS day FROM public.error_tracking ORDER BY occurred_at")] == ["20240513", "20240514"]
+    assert [
+        row["day"]
+        for row in calls.ask(
+            "SELECT right(tableoid::regclass::text, 8) AS day FROM public.processing_metrics ORDER BY end_time"
+        )
+    ] == ["20240513", "20240514"]
+    assert [
+        row["day"]
+        for row in calls.ask(
+            "SELECT right(tableoid::regclass::text, 8) AS day FROM public.error_tracking ORDER BY occurred_at"
+        )
+    ] == ["20240513", "20240514"]
     calls.ask("SET TimeZone = 'UTC'")
-    bounds = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = 'public.error_tracking_20240514'::regclass"
+    bounds = (
+        "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = 'public.error_tracking_20240514'::regclass"
+    )
     assert calls.one(bounds) == "FOR VALUES FROM ('2024-05-14 00:00:00+00') TO ('2024-05-15 00:00:00+00')"
 
 
@@ -205,7 +234,9 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
 
 
 @pytest.mark.parametrize("first_commits", [True, False], ids=["the first commits", "the first gives up"])
-def test_of_two_sessions_that_complete_one_task_at_once_one_succeeds_and_neither_fails(calls: Calls, new_session: NewSession, *, first_commits: bool) -> None:
+def test_of_two_sessions_that_complete_one_task_at_once_one_succeeds_and_neither_fails(
+    calls: Calls, new_session: NewSession, *, first_commits: bool
+) -> None:
     first, second = new_session(), new_session()
     calls("start_task_tracking", "t", "ocr", p_at=NOON)
     first.ask("BEGIN")
@@ -220,7 +251,9 @@ def test_of_two_sessions_that_complete_one_task_at_once_one_succeeds_and_neither
     assert the_task(calls)["status"] == ("completed" if first_commits else "failed")
 
 
-def test_of_two_sessions_that_start_one_task_at_once_one_succeeds_and_neither_fails(calls: Calls, new_session: NewSession) -> None:
+def test_of_two_sessions_that_start_one_task_at_once_one_succeeds_and_neither_fails(
+    calls: Calls, new_session: NewSession
+) -> None:
     first, second = new_session(), new_session()
     first.ask("BEGIN")
     assert first("start_task_tracking", "t", "ocr", p_at=NOON) is True

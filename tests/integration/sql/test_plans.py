@@ -1,0 +1,197 @@
+"""The hot queries on ten days of history: the index they use, the days they leave out, the rows they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.calls import DAY, NOON, Calls
+from tests.support.postgres import PostgresUnderTest
+
+ROWS = 200_000
+DAYS = 10
+
+SEED = [
+    "SELECT count(public.ensure_day_partition(t, %(noon)s - d * interval '1 day')) FROM public.day_partitioned_tables() AS t CROSS JOIN generate_series(0, 10) AS d",
+    """INSERT INTO public.processing_metrics_history (task_id, task_type, worker_id, status, start_time, end_time, duration_seconds)
+       SELECT 'task-' || n, 'type-' || n %% 10, 'worker-' || n %% 5, CASE WHEN n %% 50 = 0 THEN 'failed' ELSE 'completed' END, e.at - interval '20 seconds', e.at, 20
+       FROM generate_series(1, %(rows)s) AS n CROSS JOIN LATERAL (SELECT %(noon)s - n * %(days)s * interval '1 day' / %(rows)s AS at) AS e""",
+    """INSERT INTO public.processing_metrics_running (task_id, task_type, start_time) SELECT 'running-' || n, 'type-' || n %% 10, %(noon)s FROM generate_series(1, 2000) AS n""",
+    """INSERT INTO public.error_tracking (fact_id, occurred_at, component, error_type, severity, error_message)
+       SELECT gen_random_uuid(), %(noon)s - n * %(days)s * interval '1 day' / %(rows)s, 'component-' || n %% 20, 'timeout', 'low', 'no answer' FROM generate_series(1, %(rows)s) AS n""",
+    "INSERT INTO public.monitored_sources SELECT 'queue', 'queue-' || n, %(noon)s FROM generate_series(0, 19) AS n",
+    """INSERT INTO public.queue_monitoring (queue_name, recorded_at, pending)
+       SELECT 'queue-' || n %% 20, %(noon)s - n * %(days)s * interval '1 day' / %(rows)s, n %% 40 FROM generate_series(1, %(rows)s) AS n""",
+    "ANALYZE",
+]
+
+
+@pytest.fixture(scope="module")
+def history(postgres_server: PostgresUnderTest, template_database: str) -> Iterator[Calls]:
+    """A session on a database with ten days of tasks, errors and queue reports; its tests leave the facts as they are."""
+    name = postgres_server.create_database(template_database)
+    with psycopg.connect(
+        postgres_server.address.socket_url(name), autocommit=True, options="-c search_path="
+    ) as connection:
+        for statement in SEED:
+            connection.execute(
+                statement.encode(), {"noon": NOON, "rows": ROWS, "days": DAYS} if "%(" in statement else None
+            )
+        yield Calls(connection)
+    postgres_server.drop_database(name)
+
+
+@dataclass(frozen=True)
+class Plan:
+    relations: set[str]
+    indexes: set[str]
+    scans: set[str]
+    rows_read: int
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+def plan_of(calls: Calls, query: str, *values: object) -> Plan:
+    """Run the query and say what it read; a partition that was never looked into is left out."""
+    with calls.connection.transaction(force_rollback=True):
+        [explained] = calls.one(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {query}", *values)
+    executed = [node for node in nodes(explained["Plan"]) if node.get("Actual Loops", 0) > 0]
+    return Plan(
+        relations={node["Relation Name"] for node in executed if "Relation Name" in node},
+        indexes={node["Index Name"] for node in executed if "Index Name" in node},
+        scans={node["Node Type"] for node in executed if "Relation Name" in node},
+        rows_read=round(
+            sum(
+                (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+                for node in executed
+                if "Relation Name" in node
+            )
+        ),
+    )
+
+
+def last_days(table: str, count: int) -> set[str]:
+    return {f"{table}_{NOON - day * DAY:%Y%m%d}" for day in range(count)}
+
+
+def rows_of_tables(calls: Calls, query: str, *values: object) -> dict[str, int]:
+    """How many rows of which table a call reads, functions included, as the statistics of this session count them."""
+    counted = """
+        SELECT relname, (seq_tup_read + COALESCE(idx_tup_fetch, 0)) AS n FROM pg_stat_xact_user_tables WHERE schemaname = 'public'
+    """
+    with calls.connection.transaction(force_rollback=True):
+        before = {row["relname"]: row["n"] for row in calls.ask(counted)}
+        calls.ask(query, *values)
+        after = {row["relname"]: row["n"] for row in calls.ask(counted)}
+    return {name: n - before.get(name, 0) for name, n in after.items() if n > before.get(name, 0)}
+
+
+def test_completing_a_task_finds_it_by_its_index(history: Calls) -> None:
+    plan = plan_of(
+        history, "DELETE FROM public.processing_metrics_running r WHERE r.task_id = %s RETURNING r.*", "running-1000"
+    )
+
+    assert (plan.relations, plan.rows_read) == ({"processing_metrics_running"}, 2)
+    assert plan.indexes == {"one_running_row_per_task"}
+
+
+def test_completing_a_task_reads_nothing_of_the_history(history: Calls) -> None:
+    read = rows_of_tables(
+        history, "SELECT public.complete_task_tracking(%s, p_at => %s)", "running-1000", NOON + timedelta(minutes=1)
+    )
+
+    assert read == {"processing_metrics_running": 1}
+
+
+def test_the_newest_fifty_by_start_come_from_the_index_on_it(history: Calls) -> None:
+    plan = plan_of(history, "SELECT * FROM public.processing_metrics_history ORDER BY start_time DESC LIMIT 50")
+
+    assert "Seq Scan" not in plan.scans
+    assert plan.rows_read <= 50 + 2 * 20
+    assert {index.rsplit("_start_time", 1)[0] for index in plan.indexes} >= last_days("processing_metrics_history", 1)
+
+
+def test_the_newest_fifty_of_all_tasks_read_the_running_ones_and_few_others(history: Calls) -> None:
+    plan = plan_of(history, "SELECT * FROM public.processing_metrics ORDER BY start_time DESC LIMIT 50")
+
+    assert plan.rows_read <= 2000 + 50 + 2 * 20
+
+
+IN_THE_HOUR = ROWS / DAYS / 24
+# While it plans, the server looks at the ends of indexes: a row or two of a day for each query.
+PLANNING = 100
+HOURLY = [
+    (
+        "evaluate_error_rate",
+        "error_tracking",
+        10,
+    ),  # every component is at fault: the hour for the rate, twice for the evidence, six hours for the trend
+    ("evaluate_failure_rate", "processing_metrics_history", 10),  # as is every task type, with so many failures
+    ("evaluate_processing_time", "processing_metrics_history", 1.1),
+]
+
+
+@pytest.mark.parametrize(("function", "table", "hours"), HOURLY, ids=[function for function, *_ in HOURLY])
+def test_a_check_of_an_hour_reads_that_hour_and_six_for_evidence_whatever_the_history(
+    history: Calls, function: str, table: str, hours: float
+) -> None:
+    history("set_threshold", "failure_rate", "*", 1, None, None, None)
+
+    read = rows_of_tables(history, f"SELECT * FROM public.{function}(%s)", NOON)
+
+    [today] = last_days(table, 1)
+    assert IN_THE_HOUR * 0.9 <= read[today] <= hours * IN_THE_HOUR
+    assert {name: n for name, n in read.items() if name.startswith(table) and name != today and n > PLANNING} == {}
+
+
+def test_the_errors_of_an_hour_are_found_by_their_moment(history: Calls) -> None:
+    plan = plan_of(
+        history,
+        "SELECT e.component, count(*) FROM public.error_tracking e WHERE e.occurred_at > %s - interval '1 hour' AND e.occurred_at <= %s GROUP BY 1",
+        NOON,
+        NOON,
+    )
+
+    assert plan.relations == last_days("error_tracking", 1)
+    assert plan.indexes
+    assert "Seq Scan" not in plan.scans
+
+
+def test_what_runs_too_long_is_found_without_the_history(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT * FROM public.evaluate_running_time(%s)", NOON)
+
+    assert sum(n for name, n in read.items() if name.startswith("processing_metrics_history")) <= PLANNING
+    assert read["processing_metrics_running"] <= 2 * 2000
+
+
+def test_the_latest_report_of_each_queue_reads_five_rows_of_it(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT * FROM public.queue_reports_at(%s)", NOON)
+    facts = {name: n for name, n in read.items() if name.startswith("queue_monitoring")}
+
+    assert set(facts) <= last_days("queue_monitoring", 2)
+    assert sum(facts.values()) <= 20 * 5
+
+
+def test_all_checks_together_read_little_more_than_the_hour(history: Calls) -> None:
+    calm = {"error_rate": 1000, "failure_rate": 50}
+    for alert_type, limit in calm.items():
+        history("set_threshold", alert_type, "*", limit, None, None, None)
+
+    read = rows_of_tables(history, "SELECT * FROM public.evaluate_all(%s)", NOON)
+
+    assert sum(read.values()) <= 3 * 1.1 * IN_THE_HOUR + 2000 + 20 * 5 + 10 * PLANNING
+
+
+def test_a_replayed_start_looks_only_where_it_could_have_ended(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT public.start_task_tracking('task-77', 'ocr', p_at => %s)", NOON - DAY)
+
+    assert sum(n for name, n in read.items() if name.startswith("processing_metrics_history")) <= 2
