@@ -84,8 +84,10 @@ def test_it_says_when_the_database_goes_and_goes_on_when_it_is_back(
 def test_it_gives_up_with_the_reason_when_no_database_is_named(automon: InstalledAutomon) -> None:
     automon.set_environment(DATABASE_URL="")
     assert automon.lab.run("systemctl", "start", "automon", check=False).returncode != 0
+    assert "failed" == automon.show("ActiveState")
+    assert "0" == automon.show("NRestarts")
     assert "no database: DATABASE_URL is not set" in automon.journal()
-    wait_until(lambda: automon.show("ActiveState") == "failed", seconds=50, what="the end of its attempts to start")
+    assert "cannot start: no database" in automon.lab.run("systemctl", "status", "automon", check=False).stdout
 
 
 def test_it_gives_up_with_line_and_column_when_the_configuration_is_wrong(automon: InstalledAutomon) -> None:
