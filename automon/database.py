@@ -97,6 +97,16 @@ class Database:
             name="automon",
         )
 
+    def probe(self) -> None:
+        """Connect once, without the pool, which waits and forgets the reason. Raises DatabaseUnavailableError with it."""
+        try:
+            psycopg.connect(self.conninfo).close()
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailableError(
+                f"the database does not answer ({self.description}): {first_line(error)}",
+                hint="Is it running, and is its URL right?",
+            ) from None
+
     def open(self) -> None:
         self._pool.open()
 
@@ -114,10 +124,13 @@ class Database:
     def connection(self) -> Iterator[psycopg.Connection]:
         """Lend a connection in autocommit mode. Raises DatabaseUnavailableError when there is none to be had."""
         timeout = POOL_PATIENCE if self.available else POOL_PATIENCE_IN_AN_OUTAGE
+        lent: psycopg.Connection | None = None
         try:
-            with self._pool.connection(timeout) as connection, cut_after(self._patience, connection):
-                yield connection
+            with self._pool.connection(timeout) as lent, cut_after(self._patience, lent):
+                yield lent
         except (PoolTimeout, TooManyRequests, psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if lent is not None and not lent.closed:
+                raise  # the database has answered, with a deadlock or a statement that took too long: that is no outage
             self.note_loss(error)
             raise DatabaseUnavailableError(
                 f"the database does not answer ({self.description}): {first_line(error)}",

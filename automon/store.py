@@ -93,10 +93,12 @@ class Store:
                 # With a context the error comes from inside one of the functions, and is a bug.
                 if error.diag.context is not None:
                     raise
-                raise SchemaMissingError(
-                    f"the schema {self._schema} of {self.database.description} has no function {function}",
-                    hint="Run `automon migrate`.",
-                ) from None
+                raise self._missing(function) from None
+
+    def _missing(self, name: str) -> SchemaMissingError:
+        return SchemaMissingError(
+            f"the schema {self._schema} of {self.database.description} has no {name}", hint="Run `automon migrate`."
+        )
 
     def _value(self, function: str, *arguments: object) -> Any:
         [(value,)] = self._rows(function, *arguments)
@@ -107,7 +109,11 @@ class Store:
             sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(self._schema, name)
         )
         with self.database.connection() as connection:
-            return [dict(zip(columns, row, strict=True)) for row in connection.execute(query).fetchall()]
+            try:
+                rows = connection.execute(query).fetchall()
+            except psycopg.errors.UndefinedTable:
+                raise self._missing(name) from None
+            return [dict(zip(columns, row, strict=True)) for row in rows]
 
     # Facts ----------------------------------------------------------------------------------------------------
 

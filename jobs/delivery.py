@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+import psycopg
 import structlog
 
 from automon.errors import DatabaseUnavailableError
@@ -66,7 +67,7 @@ def _until_recorded(context: Context, record: Callable[[], None]) -> None:
     while True:
         try:
             return record()
-        except DatabaseUnavailableError:
+        except (DatabaseUnavailableError, psycopg.OperationalError):
             if context.stop.wait(PAUSE_BEFORE_RECORDING_AGAIN.total_seconds()):
                 raise
 

@@ -13,10 +13,14 @@ log = structlog.get_logger("automon.jobs")
 
 
 class JobRunner:
-    """Runs are recorded as started before they begin, so that one that was killed can be seen."""
+    """Runs are recorded as started before they begin, so that one that was killed can be seen.
+
+    A job that fails the same way at each of its runs is told of once, with its traceback, and once when it works again.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._failing: dict[str, str] = {}
 
     def run(self, job: Job) -> None:
         with structlog.contextvars.bound_contextvars(job=job.name, run=uuid4().hex[:8]):
@@ -26,11 +30,22 @@ class JobRunner:
             except DatabaseUnavailableError:
                 log.debug("job_skipped_without_database")
             except Exception as error:
-                log.exception("job_failed")
+                self._tell_of_failure(job, error)
                 self._finish(run_id, "failed", Result(), f"{type(error).__name__}: {error}")
             else:
+                self._tell_of_success(job)
                 log.debug("job_succeeded", **result.counts)
                 self._finish(run_id, "succeeded", result, None)
+
+    def _tell_of_failure(self, job: Job, error: Exception) -> None:
+        kind = type(error).__name__
+        if self._failing.get(job.name) != kind:
+            self._failing[job.name] = kind
+            log.exception("job_failed")
+
+    def _tell_of_success(self, job: Job) -> None:
+        if self._failing.pop(job.name, None):
+            log.info("job_recovered")
 
     def _begin(self, job: Job) -> int | None:
         try:

@@ -104,7 +104,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
 -- >>> files (written by `make sql-manifest`)
 SELECT refuse_newer_schema('010_monitoring_procedures.sql') \g /dev/null
-SELECT begin_migration('001_create_processing_metrics.sql', 'e4a17dde8b41af5921f79b0fa87bbf44b1ca55e3c86decf72d4b9013c47d34c3') AS pending \gset
+SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
 \endif

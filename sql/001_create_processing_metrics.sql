@@ -243,6 +243,22 @@ $body$;
 COMMENT ON FUNCTION refuse_unknown_task(text) IS
     'False for a task that has ended; raises AM007 for one that never started. Looks through every day: not for the hot path.';
 
+CREATE OR REPLACE FUNCTION refuse_early_end(p_task_id text, p_at timestamptz) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_start timestamptz := (SELECT r.start_time FROM public.processing_metrics_running r WHERE r.task_id = p_task_id);
+BEGIN
+    -- The end of an earlier run of the same task that is replayed is no mistake.
+    IF p_at < v_start AND NOT EXISTS (SELECT FROM public.processing_metrics_history h WHERE h.task_id = p_task_id AND h.end_time = p_at) THEN
+        PERFORM public.refuse('AM008', format('ends_before_start: task %L started %s and cannot end %s', p_task_id, v_start, p_at),
+            'Give the moment of the end, with its time zone.');
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION refuse_early_end(text, timestamptz) IS
+    'Raises AM008 for an end before the start of the task that runs, unless it is the known end of an earlier run. Looks into the history: not for the hot path.';
+
 CREATE OR REPLACE FUNCTION complete_task_tracking(
     p_task_id text, p_status text DEFAULT 'completed', p_output_size bigint DEFAULT NULL, p_step_timings jsonb DEFAULT NULL,
     p_error_message text DEFAULT NULL, p_at timestamptz DEFAULT NULL
@@ -259,21 +275,12 @@ BEGIN
     IF p_output_size < 0 THEN PERFORM public.refuse_negative('output_size', p_output_size); END IF;
 
     -- Not an UPDATE of the partition key: of two sessions that complete one task, the second finds nothing and gets a polite false.
-    DELETE FROM public.processing_metrics_running r
-    WHERE r.task_id = p_task_id AND NOT (
-        -- The replay of an end that is known, of an earlier run of a task that runs again.
-        p_at < r.start_time AND EXISTS (SELECT FROM public.processing_metrics_history h WHERE h.task_id = p_task_id AND h.end_time = p_at))
-    RETURNING r.* INTO v_task;
+    DELETE FROM public.processing_metrics_running r WHERE r.task_id = p_task_id AND (p_at IS NULL OR r.start_time <= p_at) RETURNING r.* INTO v_task;
     IF NOT FOUND THEN
+        PERFORM public.refuse_early_end(p_task_id, p_at);
         RETURN public.refuse_unknown_task(p_task_id);
     END IF;
-    IF v_at < v_task.start_time THEN
-        IF p_at IS NOT NULL THEN
-            PERFORM public.refuse('AM008', format('ends_before_start: task %L started %s and cannot end %s', p_task_id, v_task.start_time, v_at),
-                'Give the moment of the end, with its time zone.');
-        END IF;
-        v_at := v_task.start_time;      -- the starter's clock runs ahead of the database's, within the minute that is allowed
-    END IF;
+    v_at := GREATEST(v_at, v_task.start_time);      -- the starter's clock may run ahead of the database's, within the minute that is allowed
     IF to_regclass('public.' || public.day_partition_name('processing_metrics_history', v_at)) IS NULL THEN
         PERFORM public.ensure_day_partition('processing_metrics_history', v_at);
     END IF;

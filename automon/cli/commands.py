@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 EXIT_USAGE = 64
 EXIT_CANNOT_READ = 4
+# The schema's own errors, and insufficient_privilege.
+REFUSALS = ("AM", "42501")
 
 # A usage error must not look like "critical alerts are open" to a monitoring plugin, which reads 2 as that.
 click.UsageError.exit_code = EXIT_USAGE
@@ -61,6 +63,21 @@ class Commands(click.Group):
         except AutomonError as error:
             click.echo(f"automon: {error}", err=True)
             ctx.exit(_failure_code(ctx))
+        except Exception as error:
+            refusal = _refusal(error)
+            if refusal is None:
+                raise
+            click.echo(f"automon: {refusal}", err=True)
+            ctx.exit(_failure_code(ctx))
+
+
+def _refusal(error: Exception) -> AutomonError | None:
+    """Read what the database refused on purpose: by its functions, or because the role may not."""
+    code = str(getattr(error, "sqlstate", None) or "")
+    if not code.startswith(REFUSALS):
+        return None
+    told: Any = getattr(error, "diag", None)
+    return AutomonError(told.message_primary, hint=told.message_hint or "")
 
 
 def _failure_code(ctx: click.Context) -> int:
@@ -82,6 +99,7 @@ def open_store(config_path: Path | None, database_url: str | None) -> Store:
 
     config = load_found_config(config_path, os.environ)
     database = Database(find_database_url(database_url, config), SystemClock(), pooled=config.database.pooled, size=1)
+    database.probe()
     database.open()
     return Store(database, config.database.schema_)
 
@@ -128,9 +146,10 @@ def migrate(config_path: Path | None, database_url: str | None) -> None:
 
     config = load_found_config(config_path, os.environ)
     url = find_database_url(database_url, config)
+    where = describe_url(url)
     applied = apply(url, schema=config.database.schema_)
     click.echo(
-        f"{describe_url(url)}: "
+        f"{where}: "
         + (f"applied {len(applied)} files" if applied else "nothing to do, the schema is up to date")
     )
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 Document = dict[str, Any]
 MARKS = {"critical": "✗", "high": "✗", "medium": "▲", "low": "▲"}
+WIDTH = 80
 MOST_ALERTS = 8
+MOST_CHANNELS = 3
 # Three rounds may be missed before the checks count as stopped: a slow one, a restart, a clock that was set.
 ROUNDS_UNTIL_STALE = 3
 DEFAULT_ROUND = 300
@@ -44,7 +49,7 @@ def status_screen(summary: Document, alerts: Sequence[Document], verdict: Verdic
         _own_lines(summary),
         _next_step(alerts, verdict),
     ]
-    return "\n\n".join("\n".join(section) for section in sections if section)
+    return "\n\n".join("\n".join(clip(printable(line), WIDTH) for line in section) for section in sections if section)
 
 
 def _headline(summary: Document, alerts: Sequence[Document], verdict: Verdict, now: datetime) -> str:
@@ -87,7 +92,9 @@ def _alert_line(alert: Document) -> str:
     state = alert["status"] if alert["status"] != "acknowledged" else f"acked by {alert['acknowledged_by']}"
     left = f"{MARKS[alert['severity']]} #{alert['id']} {cut(alert['source'], 22)}  {alert['summary']}"
     right = f"{age(alert['age_seconds']):>4}  {cut(state, 14)}"
-    return f"{cut(left, 78 - len(right)):<{78 - len(right)}}  {right}"
+    room = WIDTH - 2 - cells(right)
+    shown = cut(left, room)
+    return f"{shown}{' ' * (room - cells(shown))}  {right}"
 
 
 def _counts(summary: Document) -> list[str]:
@@ -114,18 +121,26 @@ def _counts(summary: Document) -> list[str]:
 
 def _own_lines(summary: Document) -> list[str]:
     own = summary["automon"]
-    channels = [_channel_line(channel) for channel in own["channels"]] or [
-        "DELIVERY   no channel is known: has the service run?"
-    ]
     check = own["last_check"]
     outcome = "" if check is None or check["outcome"] != "failed" else f", FAILED: {check['error']}"
     return [
-        clip(line, 80)
-        for line in [
-            *channels,
-            f"AUTOMON    last check {_age_of_check(summary)}{outcome}; partitions {own['partitions_ahead_days']} days ahead",
-        ]
+        *_channel_lines(own["channels"]),
+        f"AUTOMON    last check {_age_of_check(summary)}{outcome}; partitions {own['partitions_ahead_days']} days ahead",
     ]
+
+
+def _channel_lines(channels: Sequence[Document]) -> list[str]:
+    """Write a line for each channel, those in trouble first; what the screen has no room for is counted."""
+    if not channels:
+        return ["DELIVERY   no channel is known: has the service run?"]
+    ordered = sorted(channels, key=lambda channel: not _is_in_trouble(channel))
+    shown = ordered if len(ordered) <= MOST_CHANNELS else ordered[: MOST_CHANNELS - 1]
+    more = [f"DELIVERY   +{len(ordered) - len(shown)} more: automon status --json"] if shown != ordered else []
+    return [*map(_channel_line, shown), *more]
+
+
+def _is_in_trouble(channel: Document) -> bool:
+    return bool(channel["failed_24h"] or (channel["last_error"] and channel["waiting"]))
 
 
 def _channel_line(channel: Document) -> str:
@@ -134,7 +149,7 @@ def _channel_line(channel: Document) -> str:
         if channel["last_sent_at"]
         else "nothing sent yet"
     )
-    mark = "✗" if channel["failed_24h"] or (channel["last_error"] and channel["waiting"]) else "✓"
+    mark = "✗" if _is_in_trouble(channel) else "✓"
     trouble = f"; {channel['last_error']}" if channel["last_error"] and mark == "✗" else ""
     return f"DELIVERY   {mark} {channel['name']}: {sent}, {channel['waiting']} waiting, {channel['failed_24h']} failed{trouble}"
 
@@ -157,15 +172,14 @@ def explain_screen(story: Document) -> str:
         + ("; silenced" if story["is_silenced"] else ""),
         f"  worst      {story['peak_summary']} at {when(story['peak_at'])}",
     ]
-    return "\n".join(
-        [
-            *lines,
-            *_evidence_lines(story["evidence"]),
-            "What happened",
-            *_transition_lines(story["transitions"]),
-            *_how_to_stop(story),
-        ]
-    )
+    all_lines = [
+        *lines,
+        *_evidence_lines(story["evidence"]),
+        "What happened",
+        *_transition_lines(story["transitions"]),
+        *_how_to_stop(story),
+    ]
+    return "\n".join(map(printable, all_lines))
 
 
 def _evidence_lines(evidence: Document) -> list[str]:
@@ -198,7 +212,7 @@ def _told(transition: Document) -> list[str]:
 def _how_to_stop(story: Document) -> list[str]:
     if story["resolved_at"]:
         return []
-    return [f"Next:  automon ack {story['id']}", f"       automon silence '{story['source']}' 2h"]
+    return [f"Next:  automon ack {story['id']}", f"       automon silence {shlex.quote(story['source'])} 2h"]
 
 
 def age(seconds: float) -> str:
@@ -219,10 +233,28 @@ def number(value: float | None) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Make one line of at most `width` characters of a text that somebody else wrote."""
-    return clip(" ".join(text.split()), width)
+    """Make one line of at most `width` cells of a text that somebody else wrote."""
+    return clip(" ".join(printable(text).split()), width)
 
 
 def clip(line: str, width: int) -> str:
-    """Keep a line within `width` characters; what is cut off shows as an ellipsis."""
-    return line if len(line) <= width else line[: width - 1] + "…"
+    """Keep a line within `width` cells; what is cut off shows as an ellipsis."""
+    if cells(line) <= width:
+        return line
+    ends = enumerate(accumulate(map(cells, line)))
+    return line[: next(index for index, end in ends if end > width - 1)] + "…"
+
+
+def printable(line: str) -> str:
+    """Take out what a terminal would obey instead of showing: a task's error message may hold anything."""
+    return "".join(
+        character if character.isprintable() else " " if character.isspace() else "" for character in line
+    )
+
+
+def cells(text: str) -> int:
+    """Count the columns that a terminal gives to a text: two to a Chinese character, none to a combining accent."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )

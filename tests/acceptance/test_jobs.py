@@ -33,9 +33,12 @@ def test_a_failing_job_is_recorded_and_does_not_stop_the_others(look: Look, star
     failed = look.ask("SELECT id, error FROM public.job_runs WHERE outcome = 'failed' ORDER BY id DESC")
     assert "UndefinedTable" in failed[0]["error"]
     later = "SELECT count(*) > 0 FROM public.job_runs WHERE job = %s AND outcome = 'succeeded' AND id > %s"
+    assert len(failed) >= 2
     look.wait_for(later, "host_sampling", failed[0]["id"])
     look.wait_for(later, "alert_checks", failed[0]["id"])
-    assert service.events_named("job_failed", job="alert_checks", level="error")
+    service.wait_for_event("job_recovered", job="alert_checks")
+    [told] = service.events_named("job_failed", job="alert_checks", level="error")
+    assert told["exception"][0]["exc_type"] == "UndefinedTable"
     assert not look.ask("SELECT * FROM public.job_runs WHERE job = 'host_sampling' AND outcome = 'failed'")
 
 

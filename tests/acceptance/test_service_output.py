@@ -65,9 +65,9 @@ def test_every_line_is_json_with_time_level_and_event_and_those_of_libraries_are
     slack.script(Answer.no_service())
     service = start_service(None, channels_of(slack, smtp))
     service.wait_until_ready()
-    look.ask("DROP TABLE public.host_metrics")
     look("update_queue_metrics", "mail", 640)
     service.wait_for_event("delivery_given_up")
+    look.ask("DROP TABLE public.host_metrics")
     service.wait_for_event("job_failed", job="host_sampling")
     assert service.stop() == 0
 

@@ -854,6 +854,10 @@ FUNCTION refuse(p_code text, p_message text, p_hint text) RETURNS void
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Raises the named error with its hint; whatever the caller wrote is undone.
 
+FUNCTION refuse_early_end(p_task_id text, p_at timestamp with time zone) RETURNS void
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Raises AM008 for an end before the start of the task that runs, unless it is the known end of an earlier run. Looks into the history: not for the hot path.
+
 FUNCTION refuse_naive_time() RETURNS boolean
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Raises AM006 naive_time.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tests.support.calls import NOON, Calls, Row
+from tests.support.calls import MINUTE, NOON, Calls, Row
 
 SEVERITIES = ["low", "medium", "high", "critical"]
 TYPE = "error_rate"
+CHECK = 5 * MINUTE  # from one check to the next
 
 
 def apply(calls: Calls, at: datetime, *findings: tuple[str, str | None, float], resolve_only: bool = False) -> int:
@@ -55,3 +56,8 @@ def silence(calls: Calls, minutes: float, *, at: datetime = NOON, source: str = 
     )
     assert isinstance(number, int)
     return number
+
+
+def ended_transition(calls: Calls) -> Row:
+    [row] = calls.ask("SELECT * FROM public.alert_transitions WHERE kind = 'resolved'")
+    return row

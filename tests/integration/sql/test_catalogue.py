@@ -179,7 +179,9 @@ def test_squawk_finds_nothing_that_would_hurt_a_database_in_use() -> None:
     files = [SQL_FOLDER / file for file, _ in manifest()]
     squawk = Path(sys.executable).with_name("squawk")
 
-    done = subprocess.run([squawk, "--config", SQL_FOLDER.with_name(".squawk.toml"), *files], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [squawk, "--config", SQL_FOLDER.with_name(".squawk.toml"), *files], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 0, done.stdout
 

@@ -112,6 +112,19 @@ def test_completing_a_task_reads_nothing_of_the_history(history: Calls) -> None:
     assert read == {"processing_metrics_running": 1}
 
 
+def test_completing_a_task_locks_one_day_of_the_history(history: Calls) -> None:
+    locked = "SELECT DISTINCT c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = pg_backend_pid() AND c.relkind IN ('r', 'p') AND c.relname LIKE 'processing%%'"
+    with history.connection.transaction(force_rollback=True):
+        history("complete_task_tracking", "running-1001", p_at=NOON + timedelta(minutes=1))
+        found = {row["relname"] for row in history.ask(locked)}
+
+    assert found == {
+        "processing_metrics_running",
+        "processing_metrics_history",
+        *last_days("processing_metrics_history", 1),
+    }
+
+
 def test_the_newest_fifty_by_start_come_from_the_index_on_it(history: Calls) -> None:
     plan = plan_of(history, "SELECT * FROM public.processing_metrics_history ORDER BY start_time DESC LIMIT 50")
 

@@ -39,6 +39,7 @@ def number_hint(what: str) -> str:
 
 
 REFUSALS = [
+    Refusal("forgetting what is no source", "forget_source('disk', '/')", "AM001", "invalid_name: 'disk' is no kind of source", "Use queue, host or component."),
     Refusal("a task without a name", "start_task_tracking(NULL, 'ocr')", "AM001", "invalid_name: task_id is missing", name_hint("task_id")),
     Refusal("a task with an empty name", "start_task_tracking('', 'ocr')", "AM001", "invalid_name: task_id is empty", name_hint("task_id")),
     Refusal("a task with a long name", f"start_task_tracking('{LONG}', 'ocr')", "AM001", "invalid_name: task_id is 513 bytes long", name_hint("task_id")),
