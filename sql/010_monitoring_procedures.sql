@@ -212,7 +212,7 @@ $body$;
 COMMENT ON FUNCTION get_alert_story(bigint) IS 'An alert as JSON, with each of its transitions and what became of their deliveries; NULL for a number that there is not.';
 
 -- ---------------------------------------------------------------------------------------------------------------
--- Configuration. The service puts here what its config file says; what it does not name goes back to the shipped value.
+-- Configuration. The service puts here what its config file says; what that does not name is removed.
 
 CREATE OR REPLACE FUNCTION set_threshold(
     p_alert_type text, p_source text, p_low double precision, p_medium double precision, p_high double precision, p_critical double precision, p_origin text DEFAULT 'sql'
@@ -280,6 +280,9 @@ CREATE OR REPLACE FUNCTION sync_configuration(p_config jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
+    IF NOT COALESCE(p_config ?& ARRAY['thresholds', 'settings', 'channels'], false) THEN
+        PERFORM public.refuse('AM012', 'invalid_setting: the config lacks one of its parts', 'Give thresholds, settings and channels: what is not named is removed.');
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('automon alerts', 0));
     PERFORM public.set_threshold(t.alert_type, t.source, t.low, t.medium, t.high, t.critical, 'config')
     FROM jsonb_to_recordset(p_config->'thresholds') AS t (alert_type text, source text, low double precision, medium double precision, high double precision, critical double precision);

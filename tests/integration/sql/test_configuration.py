@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.integration.sql.alerting import apply, kinds
 from tests.support.calls import HOUR, MINUTE, NOON, Calls, channel
@@ -88,6 +89,19 @@ def test_a_config_with_a_mistake_changes_nothing(calls: Calls, config: dict[str,
         calls.configure(**({"settings": {"retention.host_days": 1}, "channels": [channel("other")]} | config))
 
     assert refused.value.sqlstate == code
+    assert in_force(calls) == before
+
+
+@pytest.mark.parametrize("part", ["thresholds", "settings", "channels"])
+def test_a_config_without_one_of_its_parts_is_refused_and_removes_nothing(calls: Calls, part: str) -> None:
+    before = in_force(calls)
+    whole: dict[str, Any] = {"thresholds": [], "settings": {}, "channels": []}
+
+    with pytest.raises(psycopg.Error) as refusal:
+        calls("sync_configuration", Jsonb({name: value for name, value in whole.items() if name != part}))
+
+    assert refusal.value.sqlstate == "AM012"
+    assert "lacks one of its parts" in str(refusal.value)
     assert in_force(calls) == before
 
 
