@@ -32,6 +32,9 @@ help: ## say what each target does
 	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
+.PHONY: env
+env: .venv/.run ## make the environment in .venv with what automon needs, and run nothing
+
 .PHONY: install-dev
 install-dev: .venv/.dev ## make the environment with everything that tests and lints need
 

@@ -134,7 +134,7 @@ class Database:
             self.note_loss(error)
             raise DatabaseUnavailableError(
                 f"the database does not answer ({self.description}): {first_line(error)}",
-                hint="automon goes on by itself when it is back.",
+                hint="Is it running, and is its URL right? A service that waits for it goes on by itself.",
             ) from error
         self._note_return()
 

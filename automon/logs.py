@@ -158,7 +158,7 @@ def _install(handler: logging.Handler, level: int) -> None:
     root.addHandler(handler)
     root.setLevel(level)
     for name, least in _QUIET_LIBRARIES.items():
-        logging.getLogger(name).setLevel(least)
+        logging.getLogger(name).setLevel(max(least, level))
     # Its debug lines name the path of a webhook, which is the secret.
     logging.getLogger("urllib3").setLevel(max(level, logging.INFO))
     _keep_apprise_to_itself()

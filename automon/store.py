@@ -197,6 +197,9 @@ class Store:
     def silence_alerts(self, source: str, duration: timedelta, reason: str, by: str, alert_type: str) -> int:
         return cast(int, self._value("silence_alerts", source, duration, reason, by, alert_type))
 
+    def end_silence(self, silence_id: int) -> bool:
+        return cast(bool, self._value("end_silence", silence_id))
+
     def alert_story(self, alert_id: int) -> Document | None:
         """Tell an alert with its transitions and their deliveries; None for a number that there is not."""
         return cast(Document | None, self._value("get_alert_story", alert_id))

@@ -132,7 +132,7 @@ SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce51
 \if :pending
 \ir 007_create_dashboard_views.sql
 \endif
-SELECT begin_migration('008_alerting_functions.sql', '4f68f41a872fcb5cfbf2e2b0050b66735e3d23c97c41bf587e71d585b60989e3') AS pending \gset
+SELECT begin_migration('008_alerting_functions.sql', 'e48c6e04346c06078e19de8fa61c9430730b00aed47c559517db8bd4c3eef7ab') AS pending \gset
 \if :pending
 \ir 008_alerting_functions.sql
 \endif

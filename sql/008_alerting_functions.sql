@@ -316,10 +316,10 @@ AS $body$
 BEGIN
     RETURN QUERY
     SELECT h.component_type || '/' || h.component_name, h.status, h.started_at, LEAST(h.last_reported_at, p_now), h.response_time_ms, h.failure_reason, w.reports,
-        w.seconds / NULLIF(w.reports - w.intervals, 0)
+        w.seconds / NULLIF(w.reports - 1, 0)
     FROM public.system_health h
     CROSS JOIN LATERAL (
-        SELECT sum(i.report_count)::bigint AS reports, count(*) AS intervals, sum(extract(epoch FROM i.last_reported_at - i.started_at))::double precision AS seconds
+        SELECT sum(i.report_count)::bigint AS reports, extract(epoch FROM max(i.last_reported_at) - min(i.started_at))::double precision AS seconds
         FROM public.system_health i
         WHERE i.component_type = h.component_type AND i.component_name = h.component_name AND i.started_at <= p_now AND i.last_reported_at > p_now - interval '7 days'
     ) AS w

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_USAGE = 64
 EXIT_CANNOT_READ = 4
+MOST_OF_A_UNIT = 1_000_000
 # The schema's own errors, and insufficient_privilege.
 REFUSALS = ("AM", "42501")
 
@@ -36,7 +37,7 @@ class Duration(click.ParamType[timedelta]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         found = re.fullmatch(r"(\d+)([smhd])", str(value))
-        if found is None or int(found[1]) == 0:
+        if found is None or not 0 < int(found[1]) < MOST_OF_A_UNIT:
             self.fail(f"{value!r} is not a duration; write 90s, 30m, 2h or 7d.", param, ctx)
         return timedelta(**{self._units[found[2]]: int(found[1])})
 
@@ -157,7 +158,7 @@ def migrate(config_path: Path | None, database_url: str | None) -> None:
 @main.command("check-config")
 @config_option
 def check_config(config_path: Path | None) -> None:
-    """Check the config file and say everything that is wrong with it.
+    """Say everything that is wrong with the config file.
 
     Example: automon check-config --config /etc/automon/monitoring_config.json
     """
@@ -173,7 +174,7 @@ def check_config(config_path: Path | None) -> None:
 @click.argument("channel", required=False)
 @config_option
 def send_test(channel: str | None, config_path: Path | None) -> None:
-    """Send a test message through one CHANNEL, or through all of them.
+    """Send a test message through one or all channels.
 
     Example: automon send-test slack
     """
@@ -193,7 +194,7 @@ def send_test(channel: str | None, config_path: Path | None) -> None:
 @database_option
 @json_option
 def status(config_path: Path | None, database_url: str | None, as_json: bool) -> None:
-    """Show what is wrong, and whether automon itself works.
+    """Show what is wrong, and whether automon works.
 
     Exit code: 0 all is well, 1 an alert is open, 2 a critical one is, 3 the checks do not run, 4 the database cannot be read.
     """
@@ -243,7 +244,7 @@ def alerts(config_path: Path | None, database_url: str | None, as_json: bool) ->
 @database_option
 @json_option
 def explain(alert_id: int, config_path: Path | None, database_url: str | None, as_json: bool) -> None:
-    """Tell the story of an ALERT: why it fired, what was seen, who was told.
+    """Say why an ALERT fired and who was told.
 
     Example: automon explain 41
     """
@@ -268,7 +269,9 @@ by_option = click.option(
 @config_option
 @database_option
 def ack(alert_id: int, note: str | None, by: str, config_path: Path | None, database_url: str | None) -> None:
-    """Take an ALERT in hand: reminders stop, an escalation is still told.
+    """Take an ALERT in hand, so that reminders stop.
+
+    An escalation is still told.
 
     Example: automon ack 41 --note "relay restarted"
     """
@@ -288,7 +291,9 @@ def ack(alert_id: int, note: str | None, by: str, config_path: Path | None, data
 @config_option
 @database_option
 def resolve(alert_id: int, note: str | None, by: str, config_path: Path | None, database_url: str | None) -> None:
-    """Resolve an ALERT by hand. If its cause still stands, the next check opens another.
+    """Resolve an ALERT by hand.
+
+    If its cause still stands, the next check opens another.
 
     Example: automon resolve 41 --note "known, ticket 7"
     """
@@ -314,11 +319,27 @@ def silence(
     config_path: Path | None,
     database_url: str | None,
 ) -> None:
-    """Send no messages about SOURCE ('*' for everything) for DURATION: 30m, 2h, 7d.
+    """Send no messages about SOURCE for a while.
+
+    SOURCE '*' is everything; DURATION is 30m, 2h or 7d. Alerts are kept, and told afterwards if they still stand.
 
     Example: automon silence invoice-sync 2h --reason "deploying"
     """
     quiet_logs()
     number = open_store(config_path, database_url).silence_alerts(source, duration, reason, by, alert_type)
     click.echo(f"silenced {source} for {duration} as {by}; alerts are kept and told afterwards if they still stand")
-    click.echo(f"undo: psql -c 'SELECT end_silence({number})'")
+    click.echo(f"undo: automon unsilence {number}")
+
+
+@main.command()
+@click.argument("number", type=int)
+@config_option
+@database_option
+def unsilence(number: int, config_path: Path | None, database_url: str | None) -> None:
+    """End a silence before its time.
+
+    Example: automon unsilence 3
+    """
+    quiet_logs()
+    ended = open_store(config_path, database_url).end_silence(number)
+    click.echo(f"ended silence {number}" if ended else f"silence {number} has ended before, or never was")

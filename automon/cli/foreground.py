@@ -18,7 +18,7 @@ from automon.config import Config, load_config
 from automon.database import describe_url, first_line
 from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 from automon.logs import configure_logging, log_uncaught_exceptions, wants_json
-from automon.places import configured_database_url, find_config
+from automon.places import EMBEDDED_FOLDER, configured_database_url, find_config
 from scheduler import systemd
 
 if TYPE_CHECKING:
@@ -124,10 +124,18 @@ def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[
                 else "not scheduled"
             ],
         ),
-        *_labelled("look", ["automon status" if Path(sys.prefix).name != ".venv" else ".venv/bin/automon status"]),
+        *_labelled("look", [status_command(server)]),
         *_labelled("stop", ["Ctrl-C"]),
         "",
     ]
+
+
+def status_command(server: EmbeddedPostgres | None) -> str:
+    """Write the command that shows this service's status from the working folder."""
+    command = ".venv/bin/automon status" if Path(sys.prefix).name == ".venv" else "automon status"
+    if server is None or server.log_file.parent == EMBEDDED_FOLDER.resolve():
+        return command
+    return f"{command} --database-url '{server.url}'"
 
 
 def pause_in_words(pause: timedelta) -> str:

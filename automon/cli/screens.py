@@ -13,7 +13,7 @@ from typing import Any
 Document = dict[str, Any]
 MARKS = {"critical": "✗", "high": "✗", "medium": "▲", "low": "▲"}
 WIDTH = 80
-MOST_ALERTS = 8
+MOST_ALERTS = 7
 MOST_CHANNELS = 3
 # Three rounds may be missed before the checks count as stopped: a slow one, a restart, a clock that was set.
 ROUNDS_UNTIL_STALE = 3
@@ -55,6 +55,8 @@ def status_screen(summary: Document, alerts: Sequence[Document], verdict: Verdic
 def _headline(summary: Document, alerts: Sequence[Document], verdict: Verdict, now: datetime) -> str:
     local = now.astimezone()
     clock = f"{local:%H:%M} {local.tzname()}"
+    if verdict.name == "stale" and summary["automon"]["last_check"] is None:
+        return f"◌ AUTOMON HAS NOT CHECKED YET   {clock}"
     if verdict.name == "stale":
         return f"◌ AUTOMON IS NOT CHECKING   last check {_age_of_check(summary)}   {clock}"
     if not alerts:
