@@ -140,7 +140,7 @@ SELECT begin_migration('009_automated_monitoring.sql', 'd72f396f94d7e6b69d9ceaff
 \if :pending
 \ir 009_automated_monitoring.sql
 \endif
-SELECT begin_migration('010_monitoring_procedures.sql', 'a333e121a5da6df3147f951797ac588ddc1c436ded6ea019f70d2e849f6bf86a') AS pending \gset
+SELECT begin_migration('010_monitoring_procedures.sql', 'f1dcf5c8fb42c7ddb6dbba0b1c27fc80081b7eca85ab1c558c6fa5860571edda') AS pending \gset
 \if :pending
 \ir 010_monitoring_procedures.sql
 \endif

@@ -153,6 +153,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     RETURN jsonb_build_object(
+        'check_every_seconds', public.setting('schedule.alert_checks_seconds'),
         'last_check', (SELECT jsonb_build_object('at', r.started_at, 'age_seconds', extract(epoch FROM p_now - r.started_at), 'outcome', r.outcome, 'instance', r.instance, 'error', r.error)
                        FROM public.job_runs r WHERE r.job = 'alert_checks' ORDER BY r.started_at DESC LIMIT 1),
         'last_cleanup', (SELECT jsonb_build_object('at', r.started_at, 'outcome', r.outcome, 'counts', r.counts, 'error', r.error)

@@ -13,11 +13,10 @@ from typing import Any
 Document = dict[str, Any]
 MARKS = {"critical": "✗", "high": "✗", "medium": "▲", "low": "▲"}
 WIDTH = 80
-MOST_ALERTS = 7
+MOST_ALERTS = 8
 MOST_CHANNELS = 3
 # Three rounds may be missed before the checks count as stopped: a slow one, a restart, a clock that was set.
 ROUNDS_UNTIL_STALE = 3
-DEFAULT_ROUND = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def worst_code(alerts: Sequence[Document]) -> int:
 
 def status_verdict(summary: Document, alerts: Sequence[Document]) -> Verdict:
     check = summary["automon"]["last_check"]
-    stale_after = ROUNDS_UNTIL_STALE * summary["automon"].get("check_every_seconds", DEFAULT_ROUND)
+    stale_after = ROUNDS_UNTIL_STALE * summary["automon"]["check_every_seconds"]
     if check is None or check["age_seconds"] > stale_after:
         return Verdict("stale", 3)
     return Verdict(("ok", "warning", "critical")[worst_code(alerts)], worst_code(alerts))
@@ -82,8 +81,9 @@ def _components(summary: Document) -> str:
 def _alert_section(alerts: Sequence[Document]) -> list[str]:
     if not alerts:
         return []
-    more = [f"  +{len(alerts) - MOST_ALERTS} more: automon alerts"] if len(alerts) > MOST_ALERTS else []
-    return ["ALERTS (worst first)", *alert_lines(alerts[:MOST_ALERTS]), *more]
+    shown = alerts if len(alerts) <= MOST_ALERTS else alerts[: MOST_ALERTS - 1]
+    more = [f"  +{len(alerts) - len(shown)} more: automon alerts"] if len(shown) < len(alerts) else []
+    return ["ALERTS (worst first)", *alert_lines(shown), *more]
 
 
 def alert_lines(alerts: Sequence[Document]) -> list[str]:

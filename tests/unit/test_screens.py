@@ -52,7 +52,7 @@ def summary(**automon: Any) -> dict[str, Any]:
         "components": {"healthy": 4, "degraded": 1, "unhealthy": 0},
         "queues": [{"name": "mail", "pending": 1204}],
         "hosts": [{"name": "ops-1", "cpu_percent": 12.4, "memory_percent": None, "disk_percent": 81.0}],
-        "automon": {"last_check": last_check, "channels": [channel()], "partitions_ahead_days": 8} | automon,
+        "automon": {"check_every_seconds": 300.0, "last_check": last_check, "channels": [channel()], "partitions_ahead_days": 8} | automon,
     }
 
 
