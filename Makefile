@@ -59,7 +59,7 @@ lint: .venv/.dev ## check style, types, import contracts and SQL
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m mypy tests examples bench client/monitoring_client
+	@$(PY) -m mypy tests examples bench docs/generate client/monitoring_client
 	@.venv/bin/lint-imports
 	@.venv/bin/squawk --config .squawk.toml sql/*.sql
 
@@ -67,9 +67,13 @@ lint: .venv/.dev ## check style, types, import contracts and SQL
 format: .venv/.dev ## write the code in the project's style
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
 
-.PHONY: sql-manifest
-sql-manifest: .venv/.run ## enter the names and checksums of the schema files in sql/000_main_migration.sql
+.PHONY: generate
+generate: .venv/.dev ## write what is made from code: the manifest in sql/, the schema dump, the reference pages
 	@$(PY) -m automon.migrate
+	@$(PY) -m docs.generate.config .
+	@$(PY) -m docs.generate.cli
+	@$(PY) -m docs.generate.sql
+	@AUTOMON_RENEW_SCHEMA_DUMP=1 $(PY) -m pytest -q tests/migration/test_schema_dump.py
 
 .PHONY: install
 install: ## install the systemd service below /opt/automon (as root)

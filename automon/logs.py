@@ -20,7 +20,11 @@ from automon.errors import AutomonError
 from automon.secrets import scrub
 
 # Two lines for each run of a job, and one for each attempt to connect, say nothing that automon does not say itself.
-_QUIET_LIBRARIES = {"apscheduler": logging.WARNING, "apscheduler.scheduler": logging.ERROR, "psycopg.pool": logging.ERROR}
+_QUIET_LIBRARIES = {
+    "apscheduler": logging.WARNING,
+    "apscheduler.scheduler": logging.ERROR,
+    "psycopg.pool": logging.ERROR,
+}
 
 _JOURNAL_PRIORITIES = (
     (logging.CRITICAL, "<2>"),

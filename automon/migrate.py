@@ -41,7 +41,7 @@ def read_checked(file: str, checksum: str) -> str:
     if hashlib.sha256(content).hexdigest() != checksum:
         raise MigrationError(
             f"sql/{file} is not the file that {ORCHESTRATOR} expects",
-            hint="Restore the released file, or run `make sql-manifest` if you are working on the schema.",
+            hint="Restore the released file, or run `make generate` if you are working on the schema.",
         )
     return content.decode("utf-8")
 
@@ -109,7 +109,7 @@ def write_manifest(orchestrator: str, checksums: list[tuple[str, str]]) -> str:
         lines.append(
             f"SELECT begin_migration('{file}', '{checksum}') AS pending \\gset\n\\if :pending\n\\ir {file}\n\\endif\n"
         )
-    begin, end = "-- >>> files (written by `make sql-manifest`)\n", "-- <<< files"
+    begin, end = "-- >>> files (written by `make generate`)\n", "-- <<< files"
     head, rest = orchestrator.split(begin)
     return head + begin + "".join(lines) + end + rest.split(end, 1)[1]
 

@@ -30,18 +30,18 @@ class JobRunner:
             except DatabaseUnavailableError:
                 log.debug("job_skipped_without_database")
             except Exception as error:
-                self._tell_of_failure(job, error)
+                if self._is_news(job, error):
+                    log.exception("job_failed")
                 self._finish(run_id, "failed", Result(), f"{type(error).__name__}: {error}")
             else:
                 self._tell_of_success(job)
                 log.debug("job_succeeded", **result.counts)
                 self._finish(run_id, "succeeded", result, None)
 
-    def _tell_of_failure(self, job: Job, error: Exception) -> None:
-        kind = type(error).__name__
-        if self._failing.get(job.name) != kind:
-            self._failing[job.name] = kind
-            log.exception("job_failed")
+    def _is_news(self, job: Job, error: Exception) -> bool:
+        """Answer whether the job failed in another way at its last run, or not at all; remembers this way."""
+        before, self._failing[job.name] = self._failing.get(job.name), type(error).__name__
+        return before != self._failing[job.name]
 
     def _tell_of_success(self, job: Job) -> None:
         if self._failing.pop(job.name, None):

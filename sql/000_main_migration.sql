@@ -102,7 +102,7 @@ COMMENT ON FUNCTION bind_functions_to_schema() IS
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 -- <<< ledger
 
--- >>> files (written by `make sql-manifest`)
+-- >>> files (written by `make generate`)
 SELECT refuse_newer_schema('010_monitoring_procedures.sql') \g /dev/null
 SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
 \if :pending

@@ -150,8 +150,7 @@ def migrate(config_path: Path | None, database_url: str | None) -> None:
     where = describe_url(url)
     applied = apply(url, schema=config.database.schema_)
     click.echo(
-        f"{where}: "
-        + (f"applied {len(applied)} files" if applied else "nothing to do, the schema is up to date")
+        f"{where}: " + (f"applied {len(applied)} files" if applied else "nothing to do, the schema is up to date")
     )
 
 

@@ -249,9 +249,7 @@ def clip(line: str, width: int) -> str:
 
 def printable(line: str) -> str:
     """Take out what a terminal would obey instead of showing: a task's error message may hold anything."""
-    return "".join(
-        character if character.isprintable() else " " if character.isspace() else "" for character in line
-    )
+    return "".join(character if character.isprintable() else " " if character.isspace() else "" for character in line)
 
 
 def cells(text: str) -> int:

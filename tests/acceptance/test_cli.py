@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import PostgresUnderTest
-from tests.support.psql import psql
 from tests.support.service import Look, channels_of, make_config, run_automon, write_config
 from tests.support.slack import Answer, FakeSlack
 from tests.support.smtp import FakeSmtp
@@ -53,7 +52,7 @@ def test_status_of_a_fresh_database_says_that_nothing_checks(automon: Automon) -
     done = automon("status")
 
     assert done.returncode == 3
-    assert "AUTOMON IS NOT CHECKING   last check never" in done.stdout
+    assert "AUTOMON HAS NOT CHECKED YET" in done.stdout
     assert "Next:  start the service" in done.stdout
     assert_fits_a_terminal(done.stdout)
 
@@ -78,7 +77,7 @@ def test_status_shows_the_worst_first_on_one_screen(
     assert (done.returncode, done.stderr) == (code, "")
     assert done.stdout.startswith(first_words)
     assert_fits_a_terminal(done.stdout)
-    assert ("+42 more: automon alerts" in done.stdout) is (len(pending) == 50)
+    assert ("+43 more: automon alerts" in done.stdout) is (len(pending) == 50)
     if pending:
         worst = look.one("SELECT id FROM public.v_active_alerts LIMIT 1")
         assert f"Next:  automon explain {worst}" in done.stdout
@@ -133,9 +132,18 @@ def test_an_alert_is_explained_with_its_story(look: Look, automon: Automon) -> N
     look(
         "sync_configuration",
         {
-            "thresholds": look.ask("SELECT alert_type, source, low, medium, high, critical FROM public.monitoring_thresholds"),
+            "thresholds": look.ask(
+                "SELECT alert_type, source, low, medium, high, critical FROM public.monitoring_thresholds"
+            ),
             "settings": {},
-            "channels": [{"name": "ops", "recipients": ["webhook"], "min_severity": "low", "notify_on": ["opened", "acknowledged"]}],
+            "channels": [
+                {
+                    "name": "ops",
+                    "recipients": ["webhook"],
+                    "min_severity": "low",
+                    "notify_on": ["opened", "acknowledged"],
+                }
+            ],
         },
     )
     look.record_errors(112, "invoice-sync", until=look.one("SELECT now()"))
@@ -181,14 +189,14 @@ def test_people_take_alerts_in_hand(look: Look, automon: Automon) -> None:
     assert look.one("SELECT note FROM public.alert_transitions WHERE kind = 'resolved'") == "ticket 7"
 
 
-def test_a_source_is_silenced_and_the_way_back_is_shown_and_works(
-    look: Look, automon: Automon, database_url: str
-) -> None:
+def test_a_source_is_silenced_and_the_way_back_is_shown_and_works(look: Look, automon: Automon) -> None:
     done = automon("silence", "invoice-sync", "2h", "--reason", "deploying", "--by", "ana")
 
     assert done.returncode == 0
     assert done.stdout.startswith("silenced invoice-sync for 2:00:00 as ana")
-    assert look.ask("SELECT source, alert_type, reason, created_by, ends_at - starts_at AS duration FROM public.alert_silences") == [
+    assert look.ask(
+        "SELECT source, alert_type, reason, created_by, ends_at - starts_at AS duration FROM public.alert_silences"
+    ) == [
         {
             "source": "invoice-sync",
             "alert_type": "*",
@@ -197,9 +205,10 @@ def test_a_source_is_silenced_and_the_way_back_is_shown_and_works(
             "duration": look.one("SELECT interval '2 hours'"),
         }
     ]
-    undo = done.stdout.partition("psql -c '")[2].partition("'")[0]
-    psql(database_url, "-c", undo)
+    undone = automon(*done.stdout.partition("undo: automon ")[2].split())
+    assert undone.stdout == "ended silence 1\n"
     assert look.one("SELECT ends_at < now() + interval '1 minute' FROM public.alert_silences")
+    assert automon("unsilence", "1").stdout == "silence 1 has ended before, or never was\n"
 
 
 @pytest.mark.parametrize("command", [("explain", "4711"), ("ack", "4711"), ("resolve", "4711")])
@@ -365,7 +374,19 @@ def test_a_wrong_password_is_refused_without_repeating_it(tmp_path: Path, postgr
 
 
 def test_help_explains_every_command(tmp_path: Path) -> None:
-    commands = ("run", "migrate", "check-config", "send-test", "status", "alerts", "explain", "ack", "resolve", "silence")
+    commands = (
+        "run",
+        "migrate",
+        "check-config",
+        "send-test",
+        "status",
+        "alerts",
+        "explain",
+        "ack",
+        "resolve",
+        "silence",
+        "unsilence",
+    )
 
     told = run_automon(tmp_path, "--help").stdout
 

@@ -11,7 +11,9 @@ def test_each_run_is_recorded_with_its_outcome_and_counts(look: Look, start_serv
     service.wait_until_ready()
     look("update_queue_metrics", "mail", 60)
 
-    look.wait_for("SELECT count(*) = 1 FROM public.job_runs WHERE job = 'alert_checks' AND counts = '{\"alerts_changed\": 1}'")
+    look.wait_for(
+        "SELECT count(*) = 1 FROM public.job_runs WHERE job = 'alert_checks' AND counts = '{\"alerts_changed\": 1}'"
+    )
     look.wait_for("SELECT count(*) >= 2 FROM public.job_runs WHERE job = 'host_sampling' AND outcome = 'succeeded'")
 
     assert service.stop() == 0
@@ -42,7 +44,9 @@ def test_a_failing_job_is_recorded_and_does_not_stop_the_others(look: Look, star
     assert not look.ask("SELECT * FROM public.job_runs WHERE job = 'host_sampling' AND outcome = 'failed'")
 
 
-def test_a_job_that_takes_longer_than_its_rhythm_never_runs_twice_at_once(look: Look, start_service: StartService) -> None:
+def test_a_job_that_takes_longer_than_its_rhythm_never_runs_twice_at_once(
+    look: Look, start_service: StartService
+) -> None:
     service = start_service()
     service.wait_until_ready()
     look.wait_for("SELECT count(*) > 0 FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'succeeded'")
@@ -88,7 +92,9 @@ def test_a_clean_up_that_was_not_missed_waits_for_its_time(look: Look, start_ser
     assert look.one("SELECT count(*) FROM public.job_runs WHERE job = 'cleanup'") == 1
 
 
-def test_two_services_on_one_database_open_one_alert_and_send_one_message(look: Look, start_service: StartService) -> None:
+def test_two_services_on_one_database_open_one_alert_and_send_one_message(
+    look: Look, start_service: StartService
+) -> None:
     first = start_service()
     second = start_service(folder=first.folder / "second")
     for service in (first, second):
@@ -97,7 +103,9 @@ def test_two_services_on_one_database_open_one_alert_and_send_one_message(look: 
     look("update_queue_metrics", "mail", 60)
 
     look.wait_for("SELECT count(*) = 1 FROM public.alert_deliveries WHERE status = 'sent'")
-    look.wait_for("SELECT count(DISTINCT instance) = 2 FROM public.job_runs WHERE started_at > (SELECT opened_at FROM public.alerts)")
+    look.wait_for(
+        "SELECT count(DISTINCT instance) = 2 FROM public.job_runs WHERE started_at > (SELECT opened_at FROM public.alerts)"
+    )
     assert look.one("SELECT count(*) FROM public.alerts") == 1
     told = [event for service in (first, second) for event in service.events_named("alert_message")]
     assert len(told) == 1

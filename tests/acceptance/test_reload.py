@@ -37,7 +37,9 @@ def test_a_wrong_config_changes_nothing_and_each_of_its_mistakes_is_told(
     service = start_service(None, channels_of(slack))
     service.wait_until_ready()
 
-    service.reload(make_config(alert_threshold=LOWER, schedule={"alert_checks_seconds": "often", "timezone": "Mars/Base"}))
+    service.reload(
+        make_config(alert_threshold=LOWER, schedule={"alert_checks_seconds": "often", "timezone": "Mars/Base"})
+    )
 
     service.wait_for_event("config_rejected", count=3, level="error")
     problems = [event["problem"] for event in service.events_named("config_rejected")]
@@ -45,7 +47,7 @@ def test_a_wrong_config_changes_nothing_and_each_of_its_mistakes_is_told(
     assert all(problem.startswith("monitoring_config.json:") for problem in problems)
     assert "did you mean 'alert_thresholds'" in "\n".join(problems)
     assert look.one(LOW_OF_BACKLOG) == 50
-    look("update_queue_metrics", "mail", 60)
+    look.raise_alert(60)
     slack.wait_for(1)
 
 
@@ -67,12 +69,12 @@ def test_a_channel_that_is_added_is_used_and_one_that_is_taken_away_is_not(
     both = make_config()["channels"]
     service = start_service(make_config(channels={"slack": both["slack"]}), channels_of(slack, smtp))
     service.wait_until_ready()
-    look("update_queue_metrics", "one", 60)
+    look.raise_alert(60, "one")
     slack.wait_for(1)
 
     service.reload(make_config(channels={"email": both["email"]}))
     service.wait_for_event("service_ready", count=2)
-    look("update_queue_metrics", "two", 60)
+    look.raise_alert(60, "two")
 
     [mail] = smtp.wait_for(1)
     assert "two" in mail.message["Subject"]
@@ -88,14 +90,14 @@ def test_a_message_that_is_being_sent_while_the_config_is_reloaded_is_sent_once(
     slack.script(Answer.slow(seconds=1))
     service = start_service(None, channels_of(slack))
     service.wait_until_ready()
-    look("update_queue_metrics", "mail", 60)
+    look.raise_alert(60)
     slack.wait_for(1)
 
     service.reload(make_config(alert_thresholds=LOWER))
 
     service.wait_for_event("service_ready", count=2)
     assert look.ask("SELECT status, attempts FROM public.alert_deliveries") == [{"status": "sent", "attempts": 1}]
-    look("update_queue_metrics", "mail", 300)
+    look.raise_alert(300)
     _, escalated = slack.wait_for(2)
     assert "ESCALATED to HIGH mail" in escalated.preview
     assert len(slack.posts) == 2

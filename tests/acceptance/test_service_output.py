@@ -48,9 +48,9 @@ def test_without_a_channel_and_without_a_reader_each_message_is_one_line_at_erro
     service = start_service()
     service.wait_until_ready()
 
-    look("update_queue_metrics", "mail", 640)
+    look.raise_alert(640)
     told = service.wait_for_event("alert_message", level="error", state="opened")
-    look("update_queue_metrics", "mail", 0)
+    look.raise_alert(0)
     service.wait_for_event("alert_message", state="resolved")
 
     assert told["headline"] == "CRITICAL mail: 640 waiting (limit 500)"
@@ -65,7 +65,7 @@ def test_every_line_is_json_with_time_level_and_event_and_those_of_libraries_are
     slack.script(Answer.no_service())
     service = start_service(None, channels_of(slack, smtp))
     service.wait_until_ready()
-    look("update_queue_metrics", "mail", 640)
+    look.raise_alert(640)
     service.wait_for_event("delivery_given_up")
     look.ask("DROP TABLE public.host_metrics")
     service.wait_for_event("job_failed", job="host_sampling")
@@ -92,7 +92,7 @@ def test_no_failure_tells_a_secret(
     service.wait_until_ready()
 
     for queue in ("one", "two"):
-        look("update_queue_metrics", queue, 640)
+        look.raise_alert(640, queue)
     service.wait_for_event("delivery_failed", channel="email")
     service.wait_for_event("delivery_failed", channel="slack")
     look.wait_for("SELECT count(*) >= 3 FROM public.delivery_attempts")
@@ -100,8 +100,9 @@ def test_no_failure_tells_a_secret(
 
     secrets = secrets_in(environment)
     assert len(secrets) == 4
-    stored = str(look.ask("SELECT * FROM public.delivery_attempts")) + str(look.ask("SELECT * FROM public.alert_deliveries"))
+    stored = str(look.ask("SELECT * FROM public.delivery_attempts")) + str(
+        look.ask("SELECT * FROM public.alert_deliveries")
+    )
     for secret in secrets:
         assert secret not in stored
         assert secret not in service.stdout + service.stderr
-

@@ -12,10 +12,6 @@ from tests.support.smtp import FakeSmtp
 STATUS = "SELECT status FROM public.alert_deliveries WHERE channel = %s"
 
 
-def raise_alert(look: Look, pending: int = 250) -> None:
-    look("update_queue_metrics", "mail", pending)
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -31,7 +27,7 @@ def test_a_slack_that_fails_does_not_hold_up_mail(
     service = start_service(None, channels_of(slack, smtp))
     service.wait_until_ready()
 
-    raise_alert(look)
+    look.raise_alert()
 
     smtp.wait_for(1)
     slack.wait_for(1)
@@ -47,7 +43,7 @@ def test_what_a_broken_slack_refused_is_tried_again_after_growing_pauses_until_i
     service = start_service(None, channels_of(slack))
     service.wait_until_ready()
 
-    raise_alert(look)
+    look.raise_alert()
     look.wait_for("SELECT count(*) = 1 FROM public.delivery_attempts")
     look.wait_for("SELECT status = 'sent' FROM public.alert_deliveries")
 
@@ -68,10 +64,12 @@ def test_a_rate_limit_is_respected(slack: FakeSlack, look: Look, start_service: 
     slack.script(Answer.rate_limited(seconds=30))
     start_service(None, channels_of(slack)).wait_until_ready()
 
-    raise_alert(look)
+    look.raise_alert()
 
     look.wait_for("SELECT count(*) = 1 FROM public.delivery_attempts WHERE reason = 'rate_limited'")
-    pause = look.one("SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM public.alert_deliveries")
+    pause = look.one(
+        "SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM public.alert_deliveries"
+    )
     assert 20 < pause <= 30
 
 
@@ -82,7 +80,7 @@ def test_a_webhook_that_is_gone_is_given_up_and_the_log_says_so_with_the_alert(
     service = start_service(None, channels_of(slack))
     service.wait_until_ready()
 
-    raise_alert(look)
+    look.raise_alert()
 
     told = service.wait_for_event("delivery_given_up", level="error", channel="slack")
     assert told["reason"] == "gone"
@@ -93,17 +91,19 @@ def test_a_webhook_that_is_gone_is_given_up_and_the_log_says_so_with_the_alert(
     ]
 
 
-def test_a_mail_server_that_hangs_does_not_delay_slack(look: Look, slack: FakeSlack, start_service: StartService) -> None:
+def test_a_mail_server_that_hangs_does_not_delay_slack(
+    look: Look, slack: FakeSlack, start_service: StartService
+) -> None:
     with FakeSmtp(silent_after_data=True) as hanging:
         service = start_service(None, channels_of(slack, hanging))
         service.wait_until_ready()
 
-        raise_alert(look)
+        look.raise_alert()
         hanging.wait_for(1)
         slack.wait_for(1)
-        raise_alert(look, 3)
+        look.raise_alert(3)
 
-        opened, resolved = slack.wait_for(2)
+        _, resolved = slack.wait_for(2)
         assert "RESOLVED" in resolved.preview
         assert look.ask("SELECT status FROM public.alert_deliveries WHERE channel = 'email' ORDER BY id") == [
             {"status": "sending"},
@@ -114,11 +114,14 @@ def test_a_mail_server_that_hangs_does_not_delay_slack(look: Look, slack: FakeSl
 def test_wrong_mail_credentials_are_given_up_without_the_password_in_any_word(
     smtp: FakeSmtp, look: Look, start_service: StartService
 ) -> None:
-    wrong = {**smtp.environment(), "AUTOMON_EMAIL_URL": smtp.environment()["AUTOMON_EMAIL_URL"].replace("pass-w0rd", "wr0ng-one")}
+    wrong = {
+        **smtp.environment(),
+        "AUTOMON_EMAIL_URL": smtp.environment()["AUTOMON_EMAIL_URL"].replace("pass-w0rd", "wr0ng-one"),
+    }
     service = start_service(None, wrong)
     service.wait_until_ready()
 
-    raise_alert(look)
+    look.raise_alert()
 
     told = service.wait_for_event("delivery_given_up", channel="email")
     assert told["reason"] == "bad_credentials"
@@ -132,9 +135,9 @@ def test_messages_of_one_alert_arrive_in_their_order_also_when_the_first_has_to_
     slack.script(Answer.broken())
     start_service(make_config(), channels_of(slack)).wait_until_ready()
 
-    raise_alert(look)
+    look.raise_alert()
     slack.wait_for(1)
-    raise_alert(look, 3)
+    look.raise_alert(3)
 
     refused, opened, resolved = slack.wait_for(3, deadline=20)
     assert "HIGH mail" in refused.preview

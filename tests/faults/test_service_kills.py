@@ -19,7 +19,7 @@ def test_a_message_whose_sender_was_killed_is_repeated_after_its_lease_and_says_
     slack.script(Answer.slow(seconds=60))
     first = start_service(None, channels_of(slack, smtp))
     first.wait_until_ready()
-    look("update_queue_metrics", "mail", 250)
+    look.raise_alert()
     smtp.wait_for(1)
     slack.wait_for(1)
     look.wait_for("SELECT status = 'sent' FROM public.alert_deliveries WHERE channel = 'email'")
@@ -33,7 +33,9 @@ def test_a_message_whose_sender_was_killed_is_repeated_after_its_lease_and_says_
 
     _, repeated = slack.wait_for(2, deadline=20)
     assert "an earlier try may have arrived already" in repeated.text
-    look.wait_for("SELECT status = 'sent' AND uncertain AND attempts = 2 FROM public.alert_deliveries WHERE channel = 'slack'")
+    look.wait_for(
+        "SELECT status = 'sent' AND uncertain AND attempts = 2 FROM public.alert_deliveries WHERE channel = 'slack'"
+    )
     assert len(smtp.mails) == 1
 
 
@@ -45,7 +47,7 @@ def test_nothing_of_what_waits_is_lost_or_told_twice_when_the_service_is_killed(
     first = start_service(None, channels_of(slack))
     first.wait_until_ready()
     for queue in queues:
-        look("update_queue_metrics", queue, 250)
+        look.raise_alert(queue=queue)
     slack.wait_for(2)
 
     first.kill()
@@ -72,5 +74,7 @@ def test_a_run_that_was_killed_can_be_seen_as_started_and_never_finished(
         look.wait_for("SELECT count(*) = 1 FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'running'")
         first.kill()
 
-    running = look.ask("SELECT instance, finished_at FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'running'")
+    running = look.ask(
+        "SELECT instance, finished_at FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'running'"
+    )
     assert [(row["finished_at"], row["instance"].rpartition(":")[2]) for row in running] == [(None, str(first.pid))]

@@ -20,7 +20,7 @@ def test_a_signal_ends_it_after_what_it_is_sending_was_sent_and_recorded(
     slack.script(Answer.slow(seconds=2))
     service = start_service(None, channels_of(slack, smtp))
     service.wait_until_ready()
-    look("update_queue_metrics", "mail", 250)
+    look.raise_alert()
     slack.wait_for(1)
 
     assert service.stop(number) == 0
@@ -66,7 +66,7 @@ def test_a_mail_server_that_hangs_for_good_does_not_hold_the_end_up(look: Look, 
     with FakeSmtp(silent_after_data=True) as hanging:
         service = start_service(None, channels_of(smtp=hanging))
         service.wait_until_ready()
-        look("update_queue_metrics", "mail", 250)
+        look.raise_alert()
         hanging.wait_for(1)
 
         assert service.stop() == 0

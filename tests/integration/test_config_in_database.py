@@ -78,7 +78,9 @@ def test_an_empty_config_is_what_the_migration_ships_too(tmp_path: Path, store: 
 
 
 def test_an_override_is_a_row_of_its_own_and_goes_with_its_line(tmp_path: Path, store: Store, calls: Calls) -> None:
-    put_in_force(store, load(tmp_path, {"overrides": {"queue_backlog": {"mail": {"low": 400, "medium": 450, "high": None}}}}))
+    put_in_force(
+        store, load(tmp_path, {"overrides": {"queue_backlog": {"mail": {"low": 400, "medium": 450, "high": None}}}})
+    )
 
     rows = [row for row in thresholds(calls) if row["source"] == "mail"]
     assert rows == [

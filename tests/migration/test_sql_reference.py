@@ -6,11 +6,11 @@ from typing import Any
 
 import psycopg
 
-from automon.sql_reference import PAGE_FILE, describe
+from docs.generate.sql import PAGE_FILE, describe
 
 
 def test_the_page_says_what_a_freshly_migrated_database_is(connection: psycopg.Connection[Any]) -> None:
-    assert describe(connection) == PAGE_FILE.read_text(encoding="utf-8"), "run `python -m automon.sql_reference`"
+    assert describe(connection) == PAGE_FILE.read_text(encoding="utf-8"), "run `python -m docs.generate.sql`"
 
 
 def test_the_page_names_every_function_and_every_error(connection: psycopg.Connection[Any]) -> None:

@@ -54,7 +54,9 @@ def make_config(**sections: Any) -> Document:
     return config
 
 
-def channels_of(slack: FakeSlack | None = None, smtp: FakeSmtp | None = None, to: str = "oncall@acme.example") -> dict[str, str]:
+def channels_of(
+    slack: FakeSlack | None = None, smtp: FakeSmtp | None = None, to: str = "oncall@acme.example"
+) -> dict[str, str]:
     """Give the environment in which the two channels of `make_config` reach these servers."""
     of_slack = {"SLACK_WEBHOOK_URL": slack.webhook_url, **slack.environment()} if slack else {}
     return of_slack | (smtp.environment(to) if smtp else {})
@@ -69,7 +71,11 @@ def write_config(folder: Path, config: Document | str) -> Path:
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Give an environment with what a program needs to run, and nothing that a developer has set for automon."""
     kept = ("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"LANG": "C.UTF-8", "TZ": "UTC", **(more or {})}
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        **(more or {}),
+    }
 
 
 def run_automon(
@@ -90,6 +96,11 @@ def run_automon(
 
 class Look(Calls):
     """A session on the service's database that can wait for what the service writes there."""
+
+    def raise_alert(self, pending: int = 250, queue: str = "mail") -> None:
+        """Report a queue's length and judge it at once, as somebody in psql would."""
+        self("update_queue_metrics", queue, pending)
+        self("check_queue_backlog_alerts")
 
     def wait_for(self, query: str, *values: object, seconds: float = 20) -> None:
         """Wait until a query of one value answers true."""

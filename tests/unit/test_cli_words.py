@@ -31,6 +31,8 @@ def test_anything_else_is_refused_with_what_would_be_right(typed: str) -> None:
     assert raised.value.exit_code == 64
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(1, "1 s"), (59, "59 s"), (60, "1 min"), (90, "1.5 min"), (300, "5 min")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(1, "1 s"), (59, "59 s"), (60, "1 min"), (90, "1.5 min"), (300, "5 min")]
+)
 def test_a_pause_is_said_in_its_larger_unit(seconds: float, words: str) -> None:
     assert pause_in_words(timedelta(seconds=seconds)) == words

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from automon import jsonc
 from automon.config import (
     AppriseChannel,
     Config,
@@ -23,12 +22,13 @@ from automon.config import (
     SlackChannel,
     TerminalChannel,
     ThresholdRow,
+    jsonc,
     load_config,
 )
-from automon.config_reference import PAGE_FILE, SCHEMA_FILE, config_schema, reference_page, schema_text
 from automon.errors import ConfigError, Problem
 from automon.models import Guidance, Severity, TransitionKind
 from automon.secrets import Secret
+from docs.generate.config import PAGE_FILE, SCHEMA_FILE, config_schema, reference_page, schema_text
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "monitoring_config.json"
@@ -120,7 +120,7 @@ def test_the_reference_page_in_the_repository_is_that_of_the_models() -> None:
 def test_the_generated_files_do_not_differ_from_process_to_process(tmp_path: Path) -> None:
     (tmp_path / PAGE_FILE).parent.mkdir(parents=True)
     for seed in ("1", "2"):
-        command = [sys.executable, "-m", "automon.config_reference", str(tmp_path)]
+        command = [sys.executable, "-m", "docs.generate.config", str(tmp_path)]
         subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": seed})
 
         assert schema_text() == (tmp_path / SCHEMA_FILE).read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from automon.cli import main as automon
-from automon.cli.reference import PAGE_FILE, reference_page
+from docs.generate.cli import PAGE_FILE, reference_page
 from tests.support.markdown import ROOT, Page
 
 PAGES = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automon import jsonc
+from automon.config import jsonc
 
 scalars = (
     st.none()

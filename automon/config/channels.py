@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
-from automon.email_url import (
+from automon.config.email_url import (
     DEFAULT_PORTS,
     EMAIL_URL_HELP,
     EmailServer,
@@ -21,9 +21,9 @@ from automon.email_url import (
     is_host,
     parse_email_url,
 )
+from automon.config.types import Flag, Mistake, Port, SecretValue, Section, TimeZone, raise_mistakes, wrong
 from automon.models import Severity, TransitionKind
 from automon.secrets import Secret, Unavailable
-from automon.settings_types import Flag, Mistake, Port, SecretValue, Section, TimeZone, raise_mistakes, wrong
 
 NOTIFIED = (TransitionKind.OPENED, TransitionKind.ESCALATED, TransitionKind.REMINDED, TransitionKind.RESOLVED)
 DEFAULT_NOTIFY_ON = frozenset(NOTIFIED)

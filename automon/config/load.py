@@ -13,35 +13,14 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from automon import jsonc
-from automon.channel_settings import (
-    AppriseChannel,
-    ChannelConfig,
-    EmailChannel,
-    InactiveChannel,
-    SlackChannel,
-    TerminalChannel,
-)
-from automon.config_problems import find_mistakes, problem_of, repeated_keys, spell
+from automon.config import jsonc
+from automon.config.channels import ChannelConfig
+from automon.config.problems import find_mistakes, problem_of, repeated_keys, spell
+from automon.config.settings import ALERT_TYPES, DatabaseSettings, FileSettings, SourceGuidance, TypeGuidance
+from automon.config.types import plain
 from automon.errors import ConfigError, Problem
 from automon.models import Guidance, Severity
 from automon.secrets import Secret, Unavailable
-from automon.settings import ALERT_TYPES, DatabaseSettings, FileSettings, SourceGuidance, TypeGuidance
-from automon.settings_types import plain
-
-__all__ = [
-    "AppriseChannel",
-    "ChannelConfig",
-    "Config",
-    "DatabaseSettings",
-    "EmailChannel",
-    "InactiveChannel",
-    "Schedule",
-    "SlackChannel",
-    "TerminalChannel",
-    "ThresholdRow",
-    "load_config",
-]
 
 EVERY_SOURCE = "*"
 

@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from automon import jsonc
-from automon.channel_settings import CHANNEL_TYPES
+from automon.config import jsonc
+from automon.config.channels import CHANNEL_TYPES
+from automon.config.settings import ALERT_TYPES, AlertThresholds, FileSettings
+from automon.config.types import Keys, Mistake, near, plain
 from automon.errors import Problem
 from automon.models import Severity
-from automon.settings import ALERT_TYPES, AlertThresholds, FileSettings
-from automon.settings_types import Keys, Mistake, near, plain
 
 _LEVELS = [severity.value for severity in Severity]
 _OBJECT = ("must be an object", "{{ … }}")

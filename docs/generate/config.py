@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from automon.settings import FileSettings
-from automon.settings_types import SECRET_PATTERN
+from automon.config.settings import FileSettings
+from automon.config.types import SECRET_PATTERN
 
 SCHEMA_FILE = Path("monitoring_config.schema.json")
 PAGE_FILE = Path("docs/reference/config.md")
@@ -82,7 +82,7 @@ def reference_page() -> str:
 
 
 def main() -> None:
-    """Write both files below the given directory: `python -m automon.config_reference .` in a checkout."""
+    """Write both files below the given directory: `python -m docs.generate.config .` in a checkout."""
     root = Path(sys.argv[1])
     (root / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
     (root / PAGE_FILE).write_text(reference_page(), encoding="utf-8")

@@ -6,9 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from automon.channel_settings import ChannelSection
-from automon.models import Severity
-from automon.settings_types import (
+from automon.config.channels import ChannelSection
+from automon.config.types import (
     Amount,
     ChannelName,
     ClockTime,
@@ -28,6 +27,7 @@ from automon.settings_types import (
     WebUrl,
     raise_mistakes,
 )
+from automon.models import Severity
 
 # The keys of `alert_thresholds` and the alert types that they are about.
 ALERT_TYPES = {

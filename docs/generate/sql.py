@@ -1,4 +1,4 @@
-"""Describe the schema for people, as `docs/reference/sql.md`, from a migrated database: `python -m automon.sql_reference`."""
+"""Describe the schema for people, as `docs/reference/sql.md`, from a migrated database: `make generate`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE_FILE = Path("docs/reference/sql.md")
 _INTRODUCTION = """\
 # The schema: functions, views, tables
 
-Written by `python -m automon.sql_reference`; a test compares it with a migrated database.
+Written by `make generate`; a test compares it with a migrated database.
 
 The functions are the only way in for applications. They live in the schema that the migration was run in (`public`
 unless chosen otherwise) and work without the service: from psql, from cron, from any language.
