@@ -22,7 +22,7 @@ def troubles(service: ServiceProcess) -> list[str]:
 def assert_one_outage_was_told(service: ServiceProcess) -> None:
     assert troubles(service) == ["database_unavailable"]
     [back] = service.events_named("database_available")
-    assert back["away_seconds"] > 0
+    assert 0 <= back["away_seconds"] < 60
     assert not any("exception" in event for event in service.events)
 
 
@@ -73,8 +73,8 @@ def test_a_database_that_takes_packets_and_answers_none_is_noticed_and_told_once
     line.go_deaf()
     service.wait_for_event("database_unavailable", level="error", seconds=40)
     look("update_queue_metrics", "mail", 250)
-    line.allow()
     line.cut()
+    line.allow()
 
     service.wait_for_event("database_available")
     slack.wait_for(1, deadline=20)

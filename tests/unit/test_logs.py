@@ -208,16 +208,18 @@ def test_what_libraries_say_all_the_time_is_left_out(name: str) -> None:
 
 def test_apprise_collects_its_debug_lines_but_prints_none_of_any_level(capfd: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
-    configure_logging(stream=stream, environ={})
-    configure_logging(stream=stream, environ={})
     logger = logging.getLogger("apprise")
+    configure_logging(stream=stream, environ={})
+    handlers = list(logger.handlers)
+    configure_logging(stream=stream, environ={})
 
     assert logger.isEnabledFor(logging.DEBUG)
     logger.critical("Slack POST URL: https://hooks.slack.com/services/T0/B0/x")
 
     assert "" == stream.getvalue()
     assert ("", "") == capfd.readouterr()
-    assert 1 == sum(isinstance(handler, logging.NullHandler) for handler in logger.handlers)
+    assert handlers == logger.handlers
+    assert handlers
 
 
 @pytest.mark.parametrize("as_json", [True, False], ids=["json", "console"])
