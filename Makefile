@@ -48,11 +48,11 @@ demo: .venv/.run ## play a minute of trouble and recovery on a database of its o
 
 .PHONY: test
 test: .venv/.dev ## run every test that needs no root; those that do skip with their reason
-	@$(PY) -m pytest -n 2 $(PYTEST)
+	@$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 .PHONY: test-pg15
 test-pg15: .venv/.dev ## run the tests that use a database on Debian's PostgreSQL 15
-	@AUTOMON_TEST_PG_BIN=$(PG15) $(PY) -m pytest -n 2 $(PYTEST)
+	@AUTOMON_TEST_PG_BIN=$(PG15) $(PY) -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 .PHONY: lint
 lint: .venv/.dev ## check style, types, import contracts and SQL

@@ -76,6 +76,7 @@ class FakeSmtp:
         self.password = password
         self._handler = _Handler(refuse or {}, list(answers), is_silent=silent_after_data)
         self._port = port
+        self._wires: list[asyncio.WriteTransport] = []
 
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="fake-smtp-")
@@ -131,6 +132,11 @@ class FakeSmtp:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        # A client that was killed has not said goodbye: its connection is closed here, not when memory is tidied up.
+        for wire in self._wires:
+            wire.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     def _session(self) -> SMTP:
         options: dict[str, Any] = {"hostname": "mail.acme.example", "loop": self._loop}
@@ -142,11 +148,24 @@ class FakeSmtp:
         with warnings.catch_warnings():
             # aiosmtpd warns of a login without encryption, which some tests want and implicit TLS only looks like.
             warnings.simplefilter("ignore")
-            return SMTP(self._handler, **options)
+            return _Listening(self._wires, self._handler, **options)
 
     def _authenticate(self, server: SMTP, session: Session, envelope: Envelope, kind: str, data: Any) -> AuthResult:
         expected = LoginPassword(self.username.encode(), self.password.encode())
         return AuthResult(success=data == expected, handled=False)
+
+
+class _Listening(SMTP):
+    """A session that enters its connections in a list: the bare one, and the encrypted one that follows STARTTLS."""
+
+    def __init__(self, wires: list[asyncio.WriteTransport], handler: _Handler, **options: Any) -> None:
+        self._wires = wires
+        super().__init__(handler, **options)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._wires.append(transport)
+        super().connection_made(transport)
 
 
 class _Handler:

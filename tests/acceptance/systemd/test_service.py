@@ -25,7 +25,7 @@ from tests.support.systemd_service import (
 )
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
 
 LOOK_TWICE = """
 import json, time
