@@ -41,7 +41,17 @@ def wheels() -> Path:
     if not folder.exists():
         unfinished = folder.with_suffix(f".{os.getpid()}")
         options = ("--quiet", "--require-hashes", "--only-binary", ":all:", "--python-version", version)
-        command = [sys.executable, "-m", "pip", "download", *options, "--requirement", LOCK, "--dest", unfinished]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            *options,
+            "--requirement",
+            str(LOCK),
+            "--dest",
+            str(unfinished),
+        ]
         if subprocess.run(command, check=False).returncode != 0:
             shutil.rmtree(unfinished, ignore_errors=True)
             message = "the wheels for the lab cannot be fetched"
