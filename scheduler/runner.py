@@ -48,6 +48,8 @@ class JobRunner:
             log.info("job_recovered")
 
     def _begin(self, job: Job) -> int | None:
+        if not self._context.store.database.available:
+            return None  # in an outage a job that can do without the database must not wait for it
         try:
             return self._context.store.begin_job_run(job.name, self._context.instance, self._context.clock.now())
         except DatabaseUnavailableError:

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 import structlog
@@ -29,6 +30,7 @@ from scheduler.senders import Senders
 from scheduler.timetable import Timetable
 
 TICK = 1.0
+WAKE = 0  # no signal has this number
 PAUSE_BEFORE_TRYING_AGAIN = 1.0
 TIME_TO_END = 17.0  # of the 20 seconds that a stop may take
 SCHEDULER_IS_ALIVE = 10.0
@@ -59,8 +61,9 @@ class Service:
         self._clock = clock or SystemClock()
         self._exit_code = 0
         self._stop = threading.Event()
-        self._reload_wanted = threading.Event()
-        self._woken = threading.Event()
+        # A signal handler interrupts the main thread wherever it is; the lock of an Event may be just what it holds.
+        # SimpleQueue.put is made for that.
+        self._signals_seen: SimpleQueue[int] = SimpleQueue()
         self._ready = threading.Event()
         self._config_changed = threading.Event()
         self._config_changed.set()
@@ -83,8 +86,7 @@ class Service:
         with self._signals():
             self._start()
             while not self._stop.is_set():
-                self._woken.wait(TICK)
-                self._woken.clear()
+                self._heed_signal()
                 self._tick()
             self._end()
         return self._exit_code
@@ -101,7 +103,7 @@ class Service:
         """End the service soon, as SIGTERM does; may be called from any thread."""
         self._stop.set()
         self._config_changed.set()
-        self._woken.set()
+        self._signals_seen.put(WAKE)
 
     # Start ------------------------------------------------------------------------------------------------------
 
@@ -161,11 +163,19 @@ class Service:
 
     # While it runs ----------------------------------------------------------------------------------------------
 
+    def _heed_signal(self) -> None:
+        """Wait for a signal for as long as a tick, and do what it asks for."""
+        try:
+            seen = self._signals_seen.get(timeout=TICK)
+        except Empty:
+            return
+        if seen == signal.SIGHUP:
+            self._reload()
+        elif seen != WAKE:
+            self.stop()
+
     def _tick(self) -> None:
         self._supervise()
-        if self._reload_wanted.is_set():
-            self._reload_wanted.clear()
-            self._reload()
         if self._clock.monotonic() - self.timetable.beat < SCHEDULER_IS_ALIVE:
             systemd.notify("WATCHDOG=1")
         waiting = not self._ready.is_set() or not self.database.available
@@ -209,15 +219,10 @@ class Service:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        def stop(_signal: int, _frame: FrameType | None) -> None:
-            self.stop()
+        def see(number: int, _frame: FrameType | None) -> None:
+            self._signals_seen.put(number)
 
-        def reload(_signal: int, _frame: FrameType | None) -> None:
-            self._reload_wanted.set()
-            self._woken.set()
-
-        wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        before = {number: signal.signal(number, see) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         try:
             yield
         finally:

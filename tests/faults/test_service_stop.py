@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import SIGINT, SIGTERM, Signals
+from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
 import pytest
 
@@ -40,6 +40,19 @@ def test_an_idle_service_ends_at_once_and_more_signals_do_no_harm(start_service:
     assert service.wait(10) == 0
     assert len(service.events_named("service_stopping")) == 1
     assert service.events_named("uncaught_exception") == []
+
+
+def test_signals_that_interrupt_each_other_neither_hang_it_nor_are_lost(start_service: StartService) -> None:
+    service = start_service()
+    service.wait_until_ready()
+
+    for _ in range(3000):
+        service.send(SIGHUP)
+    service.send(SIGTERM)
+
+    assert service.wait(20) == 0
+    assert service.events_named("config_accepted")
+    assert service.events_named("service_stopped")
 
 
 def test_a_service_that_waits_for_its_database_ends_at_once(

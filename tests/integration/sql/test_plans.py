@@ -118,7 +118,8 @@ def test_completing_a_task_locks_one_day_of_the_history(history: Calls) -> None:
         history("complete_task_tracking", "running-1001", p_at=NOON + timedelta(minutes=1))
         found = {row["relname"] for row in history.ask(locked)}
 
-    assert found == {
+    # The root may be among them: a session that meets a leaf for the first time looks up what it belongs to.
+    assert found - {"processing_metrics"} == {
         "processing_metrics_running",
         "processing_metrics_history",
         *last_days("processing_metrics_history", 1),
