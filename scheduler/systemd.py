@@ -19,10 +19,6 @@ def notify(message: str) -> None:
         channel.sendall(message.encode())
 
 
-def ready(status: str) -> None:
-    notify(f"READY=1\nSTATUS={status}")
-
-
 def status(text: str) -> None:
     notify(f"STATUS={text}")
 
@@ -34,11 +30,3 @@ def reloading() -> None:
 
 def stopping() -> None:
     notify("STOPPING=1\nSTATUS=stopping")
-
-
-def watchdog_interval() -> float | None:
-    """Return how often the watchdog wants a sign of life, in seconds: a third of its patience. None without one."""
-    microseconds = os.environ.get("WATCHDOG_USEC", "")
-    if not microseconds.isdigit() or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None
-    return int(microseconds) / 1e6 / 3
