@@ -51,8 +51,10 @@ test: .venv/.dev ## run every test that needs no root; those that do skip with t
 	@$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 .PHONY: test-pg15
-test-pg15: .venv/.dev ## run the tests on Debian's PostgreSQL 15 (not those in a booted systemd, which bring a server of their own)
-	@AUTOMON_TEST_PG_BIN=$(PG15) $(PY) -m pytest -n 2 --dist loadgroup -m "not systemd" $(PYTEST)
+# Left out are the tests that would run the same: the unit tests, and those in a booted systemd, which bring their server.
+test-pg15: .venv/.dev ## run everything that uses a database on Debian's PostgreSQL 15
+	@AUTOMON_TEST_PG_BIN=$(PG15) $(PY) -m pytest -n 2 --dist loadgroup -m "not systemd" \
+	  tests/acceptance tests/faults tests/integration tests/migration $(PYTEST)
 
 .PHONY: lint
 lint: .venv/.dev ## check style, types, import contracts and SQL
