@@ -269,8 +269,9 @@ def test_the_address_is_unknown_before_the_first_start(memory_path: Path) -> Non
 
 
 def test_the_variables_of_the_environment_do_not_disturb_it(directory: Path) -> None:
+    # PYTHONUTF8: without a locale, Python itself would not find its packages below a folder with an umlaut.
     hostile = ("PGDATA=/nonexistent", "PGPORT=1", "PGHOST=example.org", "PGPASSWORD=wrong", "PGSSLMODE=require")
-    with Owner(directory, before=("env", *hostile, "LC_ALL=xx_XX", "TZ=Foo/Bar")) as owner:
+    with Owner(directory, before=("env", *hostile, "LC_ALL=xx_XX", "TZ=Foo/Bar", "PYTHONUTF8=1")) as owner:
         owner.server_pid()
         assert owner.ask("SELECT current_database(), current_setting('TimeZone')") == "('automon', 'UTC')"
 

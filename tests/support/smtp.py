@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -134,7 +135,8 @@ class FakeSmtp:
         await asyncio.gather(*others, return_exceptions=True)
         # A client that was killed has not said goodbye: its connection is closed here, not when memory is tidied up.
         for wire in self._wires:
-            wire.abort()
+            with suppress(AttributeError):  # asyncio's own, for an encrypted connection whose wire is gone already
+                wire.abort()
         for _ in range(3):
             await asyncio.sleep(0)
 
