@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 from psycopg import sql
 
 from automon.embedded import EmbeddedPostgres
+from automon.embedded.account import Account
+from automon.embedded.binaries import Binaries
+from automon.embedded.log import ServerLog
 from automon.embedded.postmaster import read_pid_file, serves
 
 BIN_DIR = Path(os.environ["AUTOMON_TEST_PG_BIN"]) if os.environ.get("AUTOMON_TEST_PG_BIN") else None
@@ -27,11 +33,29 @@ _FIRST_MAJOR_WITH_STRATEGY = 150_000
 
 
 class PostgresUnderTest(EmbeddedPostgres):
-    """A server on any free port whose data need not survive the machine."""
+    """A server on any free port whose data need not survive the machine.
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, bin_dir=BIN_DIR, settings=_SETTINGS, durable=False, port=0)
+    `settings` go before those of tests, and `environment` is added to the clean one that the server runs in.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(directory, bin_dir=BIN_DIR, settings={**_SETTINGS, **settings}, durable=False, port=0)
+        self._environment = environment
         self._numbers = itertools.count(1)
+
+    def _launch(
+        self, binaries: Binaries, account: Account, settings: dict[str, str], log: ServerLog
+    ) -> subprocess.Popen[bytes]:
+        # The last step before the server, after it has become who it shall be, and for nothing else that is run.
+        adding = ("/usr/bin/env", *(f"{name}={value}" for name, value in self._environment.items()))
+        become = (*account.become, *(adding if self._environment else ()))
+        return super()._launch(binaries, dataclasses.replace(account, become=become), settings, log)
 
     def kill(self) -> None:
         """End the server as kill -9 and the out-of-memory killer do; `start` starts it again."""

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import email.utils
+import http.client
 import json
 import socketserver
 import ssl
@@ -16,8 +18,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Self
@@ -27,20 +32,58 @@ import trustme
 HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 WEBHOOK = "https://hooks.slack.com/services/T0FAKE000/B0FAKE000/fakeWebhookToken00000000"
 
+LOGIN_PAGE = """\
+<!DOCTYPE html>
+<html><head><title>Guest network</title></head>
+<body><form method="post" action="/login">
+<p>ok, please accept the terms to go on</p>
+<input name="password" type="password"><button>Log in</button>
+</form></body></html>
+"""
+GIBBERISH = bytes(range(256)) * 4
+_DAY_SECONDS = 86_400
+_DRIP_SECONDS = 1.0
+
+
+class Drip(Enum):
+    """From where on an answer comes one byte a second."""
+
+    BODY = "body"
+    STATUS_LINE = "status line"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """One scripted answer. `delay` holds it back for that many seconds; `close` hangs up instead of answering."""
+    """One scripted answer. `delay` holds it back for that many seconds; `close` hangs up instead of answering.
+
+    `wire` goes over the encrypted line as it is, instead of HTTP; a `mute` one never comes.
+    """
 
     status: int = 200
     body: str = "ok"
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0
     close: bool = False
+    wire: bytes | None = None
+    mute: bool = False
+    drip: Drip | None = None
+
+    @property
+    def takes(self) -> bool:
+        """Whether Slack has taken the message, however its answer fares on the way back."""
+        return self.wire is None and self.status == 200 and (self.body == "ok" or self.drip is not None)
 
     @classmethod
-    def rate_limited(cls, *, seconds: int) -> Answer:
-        return cls(status=429, body="rate_limited", headers={"Retry-After": str(seconds)})
+    def rate_limited(cls, *, seconds: int | None) -> Answer:
+        """Ask for that pause, or name none."""
+        headers = {} if seconds is None else {"Retry-After": str(seconds)}
+        return cls(status=429, body="rate_limited", headers=headers)
+
+    @classmethod
+    def rate_limited_until(cls, moment: datetime) -> Answer:
+        """Name the end of the pause, in UTC, as HTTP allows too."""
+        date = email.utils.format_datetime(moment, usegmt=True)
+        return cls(status=429, body="rate_limited", headers={"Retry-After": date})
 
     @classmethod
     def no_service(cls) -> Answer:
@@ -61,6 +104,26 @@ class Answer:
     @classmethod
     def hang_up(cls) -> Answer:
         return cls(close=True)
+
+    @classmethod
+    def garbage(cls) -> Answer:
+        """Answer as a guest network's login page does, which says ok to everything."""
+        return cls(body=LOGIN_PAGE, headers={"Content-Type": "text/html; charset=utf-8"})
+
+    @classmethod
+    def gibberish(cls) -> Answer:
+        """Answer in no protocol at all."""
+        return cls(wire=GIBBERISH)
+
+    @classmethod
+    def silent(cls) -> Answer:
+        """Take the request and say nothing, until the client goes away or the fake ends."""
+        return cls(mute=True)
+
+    @classmethod
+    def dripping(cls, start: Drip = Drip.BODY) -> Answer:
+        """Answer one byte a second for a day: never silent for long, and never done."""
+        return cls(body="ok" * (_DAY_SECONDS // 2), drip=start)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,12 +157,17 @@ class Post:
 
 
 class FakeSlack:
-    """Answers from its script first, then with ok; a payload beyond Slack's published limits gets invalid_blocks."""
+    """Answers from its script first, then what it `always` does.
+
+    That is ok at first, and invalid_blocks to a payload beyond Slack's published limits.
+    """
 
     def __init__(self, *script: Answer, port: int = 0) -> None:
         self._script = list(script)
+        self._always: Answer | Callable[[], Answer] | None = None
         self._port = port
         self._posts: list[Post] = []
+        self._taken: list[Post] = []
         self._changed = threading.Condition()
         self.stopping = threading.Event()
         self.connects: list[str] = []
@@ -132,6 +200,12 @@ class FakeSlack:
         with self._changed:
             return list(self._posts)
 
+    @property
+    def taken(self) -> list[Post]:
+        """The requests that became messages: answered with ok, whether or not the client has heard it."""
+        with self._changed:
+            return list(self._taken)
+
     def environment(self) -> dict[str, str]:
         """Give what a process needs in its environment to reach this instead of Slack."""
         proxy = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -148,6 +222,14 @@ class FakeSlack:
         with self._changed:
             self._script += answers
 
+    def always(self, answer: Answer | Callable[[], Answer] | None) -> None:
+        """Give that answer, or each time what a function says, to every request that the script has none for.
+
+        With None, as at first.
+        """
+        with self._changed:
+            self._always = answer
+
     def wait_for(self, count: int, deadline: float = 10) -> list[Post]:
         """Wait at most `deadline` seconds until `count` requests have arrived; AssertionError when they have not."""
         with self._changed:
@@ -157,11 +239,18 @@ class FakeSlack:
 
     def receive(self, post: Post) -> Answer:
         with self._changed:
+            answer = self._answer_to(post)
             self._posts.append(post)
-            scripted = self._script.pop(0) if self._script else None
+            # A client that was killed half-way through leaves a request that is not even JSON.
+            if answer.takes and not post.problems:
+                self._taken.append(post)
             self._changed.notify_all()
+            return answer
+
+    def _answer_to(self, post: Post) -> Answer:
+        scripted = self._script.pop(0) if self._script else self._always
         if scripted is not None:
-            return scripted
+            return scripted() if callable(scripted) else scripted
         return Answer(status=400, body="invalid_blocks") if post.problems else Answer()
 
 
@@ -218,16 +307,37 @@ class _Webhook(BaseHTTPRequestHandler):
         answer = self.server.slack.receive(post)
         if answer.delay:
             self.server.slack.stopping.wait(answer.delay)
-        if not answer.close:
+        if answer.mute:
+            self._wait_for_end()
+        elif answer.wire is not None:
+            self.wfile.write(answer.wire)
+        elif not answer.close:
             self._send(answer)
 
+    def _wait_for_end(self) -> None:
+        """Return when the client has gone away or the fake ends."""
+        self.connection.settimeout(0.05)
+        while not self.server.slack.stopping.is_set():
+            with suppress(TimeoutError):
+                if not self.connection.recv(1024):
+                    return
+
     def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body.encode())))
-        self.end_headers()
-        self.wfile.write(answer.body.encode())
+        body = answer.body.encode()
+        phrase = http.client.responses.get(answer.status, "")
+        head = [f"HTTP/1.0 {answer.status} {phrase}", *(f"{name}: {value}" for name, value in answer.headers.items())]
+        head += [f"Content-Length: {len(body)}", "", ""]
+        self._write("\r\n".join(head).encode(), slowly=answer.drip is Drip.STATUS_LINE)
+        self._write(body, slowly=answer.drip is not None)
+
+    def _write(self, data: bytes, *, slowly: bool) -> None:
+        if not slowly:
+            self.wfile.write(data)
+            return
+        for byte in data:
+            if self.server.slack.stopping.wait(_DRIP_SECONDS):
+                return
+            self.wfile.write(bytes([byte]))
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: a test's output is not a server's log."""
@@ -238,7 +348,12 @@ def _read(body: bytes) -> tuple[dict[str, Any], list[str]]:
         payload = json.loads(body)
     except ValueError:
         return {}, ["not JSON"]
-    return (payload, limit_problems(payload)) if isinstance(payload, dict) else ({}, ["not an object"])
+    if not isinstance(payload, dict):
+        return {}, ["not an object"]
+    try:
+        return payload, limit_problems(payload)
+    except (AttributeError, KeyError, TypeError):
+        return payload, ["no message"]
 
 
 def limit_problems(payload: Mapping[str, Any]) -> list[str]:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import math
 import ssl
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -29,6 +30,8 @@ import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 ACCEPTED = "250 2.0.0 Ok: queued as FAKE1"
+# Not an answer: the mail is taken, and the connection closed instead of saying so.
+DROPPED = "250 dropped"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +61,8 @@ class Mail:
 class FakeSmtp:
     """Takes every mail, except where `refuse` has another answer for a recipient, or `answers` for the next mails.
 
-    `silent_after_data` takes mails and never says so.
+    `silent_after_data` takes mails and never says so. `drop_after_data` takes them, as many as that or all, and closes
+    the connection instead of saying so.
     """
 
     def __init__(
@@ -70,12 +74,14 @@ class FakeSmtp:
         refuse: Mapping[str, str] | None = None,
         answers: tuple[str, ...] = (),
         silent_after_data: bool = False,
+        drop_after_data: bool | int = False,
         port: int = 0,
     ) -> None:
         self.security = security
         self.username = username
         self.password = password
-        self._handler = _Handler(refuse or {}, list(answers), is_silent=silent_after_data)
+        drops = math.inf if drop_after_data is True else drop_after_data
+        self._handler = _Handler(refuse or {}, list(answers), is_silent=silent_after_data, drops=drops)
         self._port = port
         self._wires: list[asyncio.WriteTransport] = []
 
@@ -117,6 +123,13 @@ class FakeSmtp:
         scheme = "smtps" if self.security == "tls" else "smtp"
         url = f"{scheme}://{login}{self.host}:{self.port}?from=automon@acme.example&to={to}"
         return {"AUTOMON_EMAIL_URL": url, "SSL_CERT_FILE": self.ca_file}
+
+    def answer_with(self, answer: str | Callable[[], str] | None) -> None:
+        """Give that answer, or each time what a function says, to every mail that `answers` has none for.
+
+        With None, take them again.
+        """
+        self._handler.answer_with(answer)
 
     def wait_for(self, count: int, deadline: float = 10) -> list[Mail]:
         """Wait at most `deadline` seconds until `count` mails were taken; AssertionError when they were not."""
@@ -171,10 +184,12 @@ class _Listening(SMTP):
 
 
 class _Handler:
-    def __init__(self, refuse: Mapping[str, str], answers: list[str], *, is_silent: bool) -> None:
+    def __init__(self, refuse: Mapping[str, str], answers: list[str], *, is_silent: bool, drops: float) -> None:
         self._refuse = refuse
         self._answers = answers
+        self._always: str | Callable[[], str] = ACCEPTED
         self._is_silent = is_silent
+        self._drops = drops
         self._mails: list[Mail] = []
         self._changed = threading.Condition()
 
@@ -187,12 +202,33 @@ class _Handler:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        answer = self._answers.pop(0) if self._answers else ACCEPTED
-        if answer.startswith("250"):
+        answer = self._next_answer()
+        is_taken = answer.startswith("250")
+        is_dropped = is_taken and (self._drops > 0 or answer == DROPPED)
+        if is_taken:
             self._take(envelope)
-        if self._is_silent:
-            await asyncio.Event().wait()  # until the session is cancelled
+        if is_dropped:
+            self._drops -= answer != DROPPED
+            self._cut(server)
+        if is_dropped or self._is_silent:
+            await asyncio.Event().wait()  # until the session is cancelled, as it also is when its connection is lost
         return answer
+
+    def answer_with(self, answer: str | Callable[[], str] | None) -> None:
+        with self._changed:
+            self._always = answer or ACCEPTED
+
+    @staticmethod
+    def _cut(server: SMTP) -> None:
+        wire = server.transport
+        assert isinstance(wire, asyncio.WriteTransport)
+        wire.abort()
+
+    def _next_answer(self) -> str:
+        with self._changed:
+            if self._answers:
+                return self._answers.pop(0)
+            return self._always() if callable(self._always) else self._always
 
     def _take(self, envelope: Envelope) -> None:
         raw = envelope.original_content or b""
