@@ -51,10 +51,16 @@ test: .venv/.dev ## run every test that needs no root; those that do skip with t
 	@$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 .PHONY: test-pg15
-# Left out are the tests that would run the same: the unit tests, and those in a booted systemd, which bring their server.
+# Left out are the tests that would run the same: the unit tests, those in a booted systemd, which bring their server, and
+# the campaigns of faults, whose subject is the service.
 test-pg15: .venv/.dev ## run everything that uses a database on Debian's PostgreSQL 15
 	@AUTOMON_TEST_PG_BIN=$(PG15) $(PY) -m pytest -n 2 --dist loadgroup -m "not systemd" \
-	  tests/acceptance tests/faults tests/integration tests/migration $(PYTEST)
+	  --ignore tests/faults/test_campaigns.py tests/acceptance tests/faults tests/integration tests/migration $(PYTEST)
+
+.PHONY: torture
+# AUTOMON_TORTURE says how many times as long as in "make test"; AUTOMON_TORTURE_SEED brings a campaign that failed again.
+torture: .venv/.dev ## kill thousands of services and hurt Slack, mail and database meanwhile, and count the alerts that are lost
+	@AUTOMON_TORTURE=$${AUTOMON_TORTURE:-20} $(PY) -m pytest -n 0 tests/faults/test_campaigns.py $(PYTEST)
 
 .PHONY: lint
 lint: .venv/.dev ## check style, types, import contracts and SQL

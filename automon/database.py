@@ -65,10 +65,18 @@ class Database:
     """A pool of at most `size` connections. Opening it needs no database; using it without one raises.
 
     Behind a transaction pooler (`pooled`, guessed when None) it prepares no statements and sets no session state.
+    One that is `quiet` leaves it to another to tell of outages.
     """
 
     def __init__(
-        self, url: str, clock: Clock, *, pooled: bool | None = None, size: int = 6, patience: float = QUERY_PATIENCE
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        pooled: bool | None = None,
+        size: int = 6,
+        patience: float = QUERY_PATIENCE,
+        quiet: bool = False,
     ) -> None:
         parts = parse_url(url)
         self.pooled = is_pooled(parts) if pooled is None else pooled
@@ -79,6 +87,7 @@ class Database:
         self.description = describe_url(url)
         self._clock = clock
         self._patience = patience
+        self._quiet = quiet
         self._lost_at: float | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -92,7 +101,8 @@ class Database:
             timeout=POOL_PATIENCE,
             max_lifetime=1800,
             max_idle=120,
-            reconnect_timeout=5,
+            # The pool doubles its pauses for so long and then begins anew: short, so that a return is noticed at once.
+            reconnect_timeout=1,
             num_workers=1,
             name="automon",
         )
@@ -105,7 +115,7 @@ class Database:
             raise DatabaseUnavailableError(
                 f"the database does not answer ({self.description}): {first_line(error)}",
                 hint="Is it running, and is its URL right?",
-            ) from None
+            ) from error
 
     def open(self) -> None:
         self._pool.open()
@@ -143,7 +153,8 @@ class Database:
         with self._lock:
             first, self._lost_at = self._lost_at is None, self._lost_at or self._clock.monotonic()
         if first and not self._closed:
-            log.error("database_unavailable", database=self.description, reason=first_line(error))
+            if not self._quiet:
+                log.error("database_unavailable", database=self.description, reason=first_line(error))
             # What the pool still holds is dead too; to check each of them in turn would take seconds.
             self._pool.drain()
 
@@ -152,7 +163,7 @@ class Database:
             return
         with self._lock:
             lost_at, self._lost_at = self._lost_at, None
-        if lost_at is not None:
+        if lost_at is not None and not self._quiet:
             log.info(
                 "database_available",
                 database=self.description,

@@ -9,6 +9,7 @@ Evidence, as the SQL functions write it and the notifiers show it, is one shape 
                  what = error type, task type or step; where = worker or component; sample = a task id
     totals       {"name": number, …}
     left         text, on a resolved transition only: what was not repaired ("61 failed tasks were not repeated")
+    next         text, on alerts about automon itself only: the command that helps ("automon channels resume slack")
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Notification:
     `summary` is what the check says in words, limit included ("112 errors in the last hour (limit 100)");
     on a resolved transition it says what is measured now. `attempt` counts from 1.
     `uncertain` is true when an earlier attempt may have arrived, so that the message can say it may be a repeat.
+    `instead_of` names the channel that could not say this; empty when the message was meant for this one.
     """
 
     delivery_id: int
@@ -88,10 +90,76 @@ class Notification:
     actor: str | None = None
     note: str | None = None
     also_open: tuple[OpenAlert, ...] = ()
+    instead_of: str = ""
 
     @property
     def open_for(self) -> timedelta:
         return self.at - self.opened_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DigestEntry:
+    """One alert of a digest, as the newest of its transitions there left it."""
+
+    alert_id: int
+    alert_type: str
+    source: str
+    kind: TransitionKind
+    severity: Severity
+    summary: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DigestCause:
+    """What alerts of a digest have in common, in words, and how many alerts that are (1 or more)."""
+
+    words: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Digest:
+    """Many transitions in one message. Times are aware; `at` is the newest transition's, `first_at` the oldest's.
+
+    `alerts` counts alerts, `transitions` their changes. `kinds` counts alerts by the newest of their changes here, and
+    `severities` those of them that are not resolved. `entries` are the worst, worst first; `causes` the most frequent,
+    most frequent first, `more_causes` those that are not named. All causes together cover all alerts.
+    """
+
+    delivery_id: int
+    attempt: int
+    uncertain: bool
+    at: datetime
+    first_at: datetime
+    alerts: int
+    transitions: int
+    kinds: Mapping[TransitionKind, int]
+    severities: Mapping[Severity, int]
+    entries: tuple[DigestEntry, ...]
+    causes: tuple[DigestCause, ...]
+    more_causes: int = 0
+    instead_of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Canary:
+    """A message that somebody asked for, to see that a channel works all the way."""
+
+    delivery_id: int
+    attempt: int
+    uncertain: bool
+    asked_by: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outage:
+    """The database does not answer: told by the service itself, for no delivery can be written."""
+
+    since: datetime
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,17 @@ from psycopg.types.json import Jsonb
 
 from automon.database import Database
 from automon.errors import SchemaMissingError
-from automon.models import HostSample, Notification, OpenAlert, Severity, TransitionKind
+from automon.models import (
+    Canary,
+    Digest,
+    DigestCause,
+    DigestEntry,
+    HostSample,
+    Notification,
+    OpenAlert,
+    Severity,
+    TransitionKind,
+)
 
 Row = tuple[Any, ...]
 Document = dict[str, Any]
@@ -21,12 +31,13 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimedDelivery:
-    """A delivery that is ours to send until its lease ends."""
+    """A message that is ours to send until its lease ends. `channel_failures` counts the channel's failures in a row."""
 
     channel: str
     recipient: str
     first_attempt_at: datetime
-    notification: Notification
+    channel_failures: int
+    content: Notification | Digest | Canary
 
     @classmethod
     def from_document(cls, document: Document) -> ClaimedDelivery:
@@ -34,8 +45,21 @@ class ClaimedDelivery:
             channel=document["channel"],
             recipient=document["recipient"],
             first_attempt_at=datetime.fromisoformat(document["first_attempt_at"]),
-            notification=notification_from_document(document),
+            channel_failures=document["channel_failures"],
+            content=content_from_document(document),
         )
+
+
+def content_from_document(document: Document) -> Notification | Digest | Canary:
+    match document["subject"]:
+        case "transition":
+            return notification_from_document(document)
+        case "digest":
+            return digest_from_document(document)
+        case "canary":
+            return canary_from_document(document)
+        case other:
+            raise ValueError(f"unknown subject {other!r} of a delivery")
 
 
 def moment(value: str | None) -> datetime | None:
@@ -59,7 +83,44 @@ def notification_from_document(document: Document) -> Notification:
         peak_severity=Severity(document["peak_severity"]),
         peak_at=datetime.fromisoformat(document["peak_at"]),
         acknowledged_at=moment(document["acknowledged_at"]),
+        instead_of=document["instead_of"] or "",
         also_open=tuple(open_alert_from_document(other) for other in document["also_open"]),
+    )
+
+
+def digest_from_document(document: Document) -> Digest:
+    same = ("delivery_id", "attempt", "uncertain", "alerts", "transitions", "more_causes")
+    return Digest(
+        **{key: document[key] for key in same},
+        at=datetime.fromisoformat(document["at"]),
+        first_at=datetime.fromisoformat(document["first_at"]),
+        kinds={TransitionKind(kind): count for kind, count in document["kinds"].items()},
+        severities={Severity(severity): count for severity, count in document["severities"].items()},
+        entries=tuple(digest_entry_from_document(entry) for entry in document["entries"]),
+        causes=tuple(DigestCause(words=cause["words"], count=cause["count"]) for cause in document["causes"]),
+        instead_of=document["instead_of"] or "",
+    )
+
+
+def digest_entry_from_document(document: Document) -> DigestEntry:
+    return DigestEntry(
+        alert_id=document["alert_id"],
+        alert_type=document["alert_type"],
+        source=document["source"],
+        kind=TransitionKind(document["kind"]),
+        severity=Severity(document["severity"]),
+        summary=document["summary"],
+        opened_at=datetime.fromisoformat(document["opened_at"]),
+    )
+
+
+def canary_from_document(document: Document) -> Canary:
+    return Canary(
+        delivery_id=document["delivery_id"],
+        attempt=document["attempt"],
+        uncertain=document["uncertain"],
+        asked_by=document["asked_by"],
+        at=datetime.fromisoformat(document["at"]),
     )
 
 
@@ -100,6 +161,9 @@ class Store:
             f"the schema {self._schema} of {self.database.description} has no {name}", hint="Run `automon migrate`."
         )
 
+    def _documents(self, function: str, *arguments: object) -> list[Document]:
+        return [cast(Document, row[0]) for row in self._rows(function, *arguments)]
+
     def _value(self, function: str, *arguments: object) -> Any:
         [(value,)] = self._rows(function, *arguments)
         return value
@@ -136,44 +200,62 @@ class Store:
 
     # Deliveries -----------------------------------------------------------------------------------------------
 
-    def claim_deliveries(self, channel: str, holder: str, lease: timedelta, limit: int = 1) -> list[ClaimedDelivery]:
-        return [
-            ClaimedDelivery.from_document(row[0])
-            for row in self._rows("claim_deliveries", channel, holder, lease, limit)
-        ]
+    def claim_delivery(self, channel: str, holder: str, *, lease: timedelta, pace: timedelta) -> ClaimedDelivery | None:
+        document = self._value("claim_delivery", channel, holder, lease, pace)
+        return None if document is None else ClaimedDelivery.from_document(document)
 
     def finish_sent(self, delivery_id: int, holder: str, *, duration: timedelta, answer: str) -> bool:
-        return cast(
-            bool, self._value("finish_delivery_attempt", delivery_id, holder, "sent", duration.total_seconds(), answer)
-        )
+        seconds = duration.total_seconds()
+        return cast(bool, self._value("finish_delivery_attempt", delivery_id, holder, "sent", seconds, answer))
 
     def finish_failed(
         self, delivery_id: int, holder: str, *, duration: timedelta, detail: str, reason: str, uncertain: bool,
-        retry_after: timedelta | None, final_status: str | None,
+        retry_after: timedelta | None = None, final_status: str | None = None,
+        channel_pause: timedelta | None = None, stops_channel: bool = False,
     ) -> bool:  # fmt: skip
+        outcome, seconds = "unknown" if uncertain else "failed", duration.total_seconds()
         return cast(
             bool,
             self._value(
-                "finish_delivery_attempt", delivery_id, holder, "failed", duration.total_seconds(), detail,
-                reason, uncertain, retry_after, final_status,
+                "finish_delivery_attempt", delivery_id, holder, outcome, seconds, detail,
+                reason, retry_after, final_status, channel_pause, stops_channel,
             ),
         )  # fmt: skip
 
     def next_delivery_in(self, channel: str) -> timedelta | None:
         return cast(timedelta | None, self._value("next_delivery_in", channel))
 
-    # automon's own jobs ---------------------------------------------------------------------------------------
+    def tend_deliveries(self, now: datetime) -> Document:
+        """Give up what is too old and hand on what channels cannot say; answer how many of each."""
+        return cast(Document, self._value("tend_deliveries", now))
 
-    def begin_job_run(self, job: str, instance: str, at: datetime) -> int:
-        return cast(int, self._value("begin_job_run", job, instance, at))
+    # automon itself -------------------------------------------------------------------------------------------
 
-    def finish_job_run(
-        self, run_id: int, outcome: str, counts: Mapping[str, object], error: str | None, at: datetime
-    ) -> bool:
-        return cast(bool, self._value("finish_job_run", run_id, outcome, Jsonb(counts), error, at))
+    def beat(self, instance: str, *, version: str, why_blind: str) -> None:
+        self._rows("beat", instance, version, why_blind)
 
-    def last_success_of(self, job: str) -> datetime | None:
-        return cast(datetime | None, self._value("last_success_of", job))
+    def leave(self, instance: str) -> None:
+        self._rows("leave", instance)
+
+    def report_outage(self, host: str, began: datetime, ended: datetime) -> bool:
+        return cast(bool, self._value("report_outage", host, began, ended))
+
+    def automon_health(self) -> Document:
+        return cast(Document, self._value("get_automon_health"))
+
+    def check_automon_alerts(self, now: datetime) -> int:
+        """Judge automon's own channels and jobs; answer how many alerts changed."""
+        return cast(int, self._value("check_automon_alerts", now))
+
+    def begin_job_run(self, job: str, instance: str) -> int:
+        return cast(int, self._value("begin_job_run", job, instance))
+
+    def claim_job_run(self, job: str, instance: str, pause: timedelta, due_since: datetime | None = None) -> int | None:
+        """Begin a run for all services at once; None when it is not due, or another runs it."""
+        return cast(int | None, self._value("claim_job_run", job, instance, pause, due_since))
+
+    def finish_job_run(self, run_id: int, outcome: str, counts: Mapping[str, object], error: str | None) -> bool:
+        return cast(bool, self._value("finish_job_run", run_id, outcome, Jsonb(counts), error))
 
     # People ---------------------------------------------------------------------------------------------------
 
@@ -203,3 +285,18 @@ class Store:
     def alert_story(self, alert_id: int) -> Document | None:
         """Tell an alert with its transitions and their deliveries; None for a number that there is not."""
         return cast(Document | None, self._value("get_alert_story", alert_id))
+
+    def deliveries(
+        self, *, channel: str | None = None, alert_id: int | None = None, digest_id: int | None = None,
+        ids: Sequence[int] | None = None, in_trouble: bool = False, limit: int = 50,
+    ) -> list[Document]:  # fmt: skip
+        """List deliveries as `v_deliveries` shows them, newest first."""
+        wanted = (channel, alert_id, digest_id, None if ids is None else list(ids), in_trouble, limit)
+        return self._documents("get_deliveries", *wanted)
+
+    def resume_channel(self, channel: str) -> bool:
+        return cast(bool, self._value("resume_channel", channel))
+
+    def send_canary(self, by: str, channel: str | None) -> list[int]:
+        """Ask for a marked message through one or every channel; answer the numbers of the deliveries."""
+        return [row[0] for row in self._rows("send_canary", by, channel)]

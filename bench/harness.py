@@ -8,7 +8,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,10 +52,12 @@ def service(url: str, config: Mapping[str, Any], environment: Mapping[str, str])
         )
         try:
             wait_for_event(process, "service_ready")
+            # A log that nobody reads would stop the service when the pipe is full.
+            threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
             yield process
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.wait(timeout=30)
 
 
 def wait_for_event(process: subprocess.Popen[str], event: str) -> None:
@@ -87,6 +91,12 @@ def slack_and_mail() -> Iterator[tuple[FakeSlack, FakeSmtp, dict[str, Any], dict
 def median_and_max(values: Sequence[float], unit: str, factor: float = 1.0) -> str:
     scaled = [value * factor for value in values]
     return f"median {statistics.median(scaled):.1f} {unit}, max {max(scaled):.1f} {unit}, of {len(scaled)}"
+
+
+def quantiles(values: Sequence[float], unit: str, factor: float = 1.0) -> str:
+    scaled = sorted(value * factor for value in values)
+    p99 = scaled[min(len(scaled) - 1, round(0.99 * len(scaled)))]
+    return f"median {statistics.median(scaled):.0f} {unit}, p99 {p99:.0f} {unit}, max {scaled[-1]:.0f} {unit}, of {len(scaled)}"
 
 
 def report(name: str, figure: str, goal: str) -> None:

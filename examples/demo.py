@@ -31,7 +31,8 @@ SECONDS_OF_RECOVERY = 24.0
 # The shipped thresholds, looked at every two seconds, so that a minute is enough.
 CONFIG = {
     "schedule": {"alert_checks_seconds": 2, "host_sampling_seconds": 5},
-    "alerts": {"resolve_after_minutes": 0},
+    # One message for each alert, to show them all; as shipped, many at once are told as one.
+    "alerts": {"resolve_after_minutes": 0, "messages_per_cause": 100, "messages_at_once": 100},
     "guidance": {
         "error_rates": {
             "sources": {

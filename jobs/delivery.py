@@ -6,22 +6,27 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import assert_never
 
-import psycopg
 import structlog
 
-from automon.errors import DatabaseUnavailableError
-from automon.models import Guidance
+from automon.models import Canary, Digest, Guidance, Notification
 from automon.store import ClaimedDelivery
 from jobs.job import Context
-from notifiers.channel import Channel, DeliveryError, DeliveryReason
-from notifiers.message import Message, MessageContext, compose
-from notifiers.retry import GiveUp, GiveUpReason, Retry, decide
+from notifiers.channel import Channel, DeliveryError, DeliveryReason, Receipt
+from notifiers.digest import compose_digest
+from notifiers.message import Message, MessageContext
+from notifiers.notice import compose_canary
+from notifiers.retry import GiveUp, GiveUpReason, Retry, Stop, decide
+from notifiers.transition import compose
 
 # Longer than any attempt may take, so that a lease ends only with its holder.
 LEASE = timedelta(minutes=2)
-PAUSE_BEFORE_RECORDING_AGAIN = timedelta(seconds=1)
+# Well below the time after which others take a silent service for dead: who wakes up later must not send.
+STALE_AFTER = timedelta(seconds=5)
 FINAL_STATUS = {GiveUpReason.PERMANENT: "failed", GiveUpReason.EXPIRED: "expired"}
+
+Record = Callable[[], None]
 
 log = structlog.get_logger("automon.delivery")
 
@@ -35,20 +40,39 @@ class Desk:
     guidance_for: Callable[[str, str], Guidance]
 
 
-def deliver_next(context: Context, desk: Desk) -> bool:
-    """Deliver the next message that is due on the channel; answer whether there was one."""
-    claimed = context.store.claim_deliveries(desk.channel.name, context.instance, LEASE)
-    for delivery in claimed:
-        record = _attempt(context, desk, delivery)
-        _until_recorded(context, record)
-    return bool(claimed)
+def deliver_next(context: Context, desk: Desk) -> Record | None:
+    """Claim and send the next message that is due on the channel; None when there is none.
+
+    Answers with what is left to do: to write down how it went, as often as it takes until the database has it.
+    """
+    asked_at = context.clock.monotonic()
+    channel = desk.channel
+    delivery = context.store.claim_delivery(channel.name, context.instance, lease=LEASE, pace=channel.pace)
+    if delivery is None:
+        return None
+    if context.clock.monotonic() - asked_at > STALE_AFTER.total_seconds():
+        return lambda: _put_back(context, delivery)
+    return _attempt(context, desk, delivery)
 
 
-def _attempt(context: Context, desk: Desk, delivery: ClaimedDelivery) -> Callable[[], None]:
-    """Send, and answer with what is left to do: to write down how it went."""
+def _put_back(context: Context, delivery: ClaimedDelivery) -> None:
+    """Free a claim that this process slept through: another service may have taken it over in the meantime."""
+    _words(delivery).warning("claim_grew_stale")
+    context.store.finish_failed(
+        delivery.content.delivery_id,
+        context.instance,
+        duration=timedelta(0),
+        detail="the service was stopped before it could send",
+        reason=str(DeliveryReason.UNKNOWN),
+        uncertain=False,
+        retry_after=timedelta(0),
+    )
+
+
+def _attempt(context: Context, desk: Desk, delivery: ClaimedDelivery) -> Record:
     started = context.clock.monotonic()
     try:
-        receipt = desk.channel.send(_message(desk, delivery), delivery.recipient)
+        receipt = desk.channel.send(message_of(desk, delivery.content), delivery.recipient)
     except DeliveryError as error:
         failed = error
     except Exception as error:
@@ -57,68 +81,82 @@ def _attempt(context: Context, desk: Desk, delivery: ClaimedDelivery) -> Callabl
             DeliveryReason.UNKNOWN, uncertain=True, detail=f"{type(error).__name__} in automon itself; its log has more"
         )
     else:
-        return lambda: _record_sent(context, delivery, receipt.duration, receipt.answer)
+        return lambda: _record_sent(context, delivery, receipt)
     duration = timedelta(seconds=context.clock.monotonic() - started)
     return lambda: _record_failure(context, delivery, failed, duration)
 
 
-def _until_recorded(context: Context, record: Callable[[], None]) -> None:
-    """Write down what was done, however long the database is away: it would be done again otherwise."""
-    while True:
-        try:
-            return record()
-        except (DatabaseUnavailableError, psycopg.OperationalError):
-            if context.stop.wait(PAUSE_BEFORE_RECORDING_AGAIN.total_seconds()):
-                raise
-
-
-def _message(desk: Desk, delivery: ClaimedDelivery) -> Message:
-    guidance = desk.guidance_for(delivery.notification.alert_type, delivery.notification.source)
-    return compose(delivery.notification, guidance, desk.message_context)
+def message_of(desk: Desk, content: Notification | Digest | Canary) -> Message:
+    match content:
+        case Notification():
+            guidance = desk.guidance_for(content.alert_type, content.source)
+            return compose(content, guidance, desk.message_context)
+        case Digest():
+            return compose_digest(content, desk.message_context)
+        case Canary():
+            return compose_canary(content, desk.message_context)
+        case _:
+            assert_never(content)
 
 
 def _words(delivery: ClaimedDelivery) -> structlog.typing.FilteringBoundLogger:
-    told = delivery.notification
-    words: structlog.typing.FilteringBoundLogger = log.bind(
-        channel=delivery.channel,
-        alert=told.alert_id,
-        delivery=told.delivery_id,
-        attempt=told.attempt,
-        kind=str(told.kind),
-        source=told.source,
-    )
+    content = delivery.content
+    about: dict[str, object] = {
+        "channel": delivery.channel,
+        "delivery": content.delivery_id,
+        "attempt": content.attempt,
+    }
+    match content:
+        case Notification():
+            about |= {"alert": content.alert_id, "kind": str(content.kind), "source": content.source}
+        case Digest():
+            about |= {"alerts": content.alerts}
+        case Canary():
+            about |= {"asked_by": content.asked_by}
+    words: structlog.typing.FilteringBoundLogger = log.bind(**about)
     return words
 
 
-def _record_sent(context: Context, delivery: ClaimedDelivery, duration: timedelta, answer: str) -> None:
-    context.store.finish_sent(delivery.notification.delivery_id, context.instance, duration=duration, answer=answer)
-    _words(delivery).info("delivery_sent", seconds=round(duration.total_seconds(), 3))
+def _record_sent(context: Context, delivery: ClaimedDelivery, receipt: Receipt) -> None:
+    context.store.finish_sent(
+        delivery.content.delivery_id, context.instance, duration=receipt.duration, answer=receipt.answer
+    )
+    _words(delivery).info("delivery_sent", seconds=round(receipt.duration.total_seconds(), 3))
 
 
 def _record_failure(context: Context, delivery: ClaimedDelivery, error: DeliveryError, duration: timedelta) -> None:
-    now = context.clock.now()
     decision = decide(
-        attempt=delivery.notification.attempt,
         failure=error.failure,
+        attempt=delivery.content.attempt,
+        channel_failures=delivery.channel_failures,
         first_attempt_at=delivery.first_attempt_at,
-        now=now,
+        now=context.clock.now(),
         jitter=random.uniform(-1, 1),  # noqa: S311  spreads retries, guards nothing
     )
-    retry_after = decision.at - now if isinstance(decision, Retry) else None
     context.store.finish_failed(
-        delivery.notification.delivery_id,
+        delivery.content.delivery_id,
         context.instance,
         duration=duration,
         detail=error.detail,
         reason=str(error.reason),
         uncertain=error.uncertain,
-        retry_after=retry_after,
+        retry_after=decision.pause if isinstance(decision, Retry) else None,
         final_status=FINAL_STATUS[decision.reason] if isinstance(decision, GiveUp) else None,
+        channel_pause=decision.channel_pause if isinstance(decision, Retry) else None,
+        stops_channel=isinstance(decision, Stop),
     )
-    words = _words(delivery).bind(reason=str(error.reason), detail=error.detail)
-    if retry_after is not None:
-        words.warning("delivery_failed", retry_in_seconds=round(retry_after.total_seconds(), 1))
-    else:
-        # The journal is the last resort: whoever reads nothing else finds here what could not be said elsewhere.
-        told = delivery.notification
-        words.error("delivery_given_up", summary=told.summary, severity=str(told.severity))
+    _tell_of_failure(_words(delivery).bind(reason=str(error.reason), detail=error.detail), decision)
+
+
+def _tell_of_failure(words: structlog.typing.FilteringBoundLogger, decision: Retry | GiveUp | Stop) -> None:
+    match decision:
+        case Retry():
+            words.warning("delivery_failed", retry_in_seconds=round(decision.pause.total_seconds(), 1))
+        case GiveUp():
+            words.error("delivery_given_up", why=str(decision.reason))
+        case Stop():
+            words.error(
+                "channel_stopped", consequence="its fallback is told; automon channels resume takes it up again"
+            )
+        case _:
+            assert_never(decision)

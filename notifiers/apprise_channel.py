@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 
 from notifiers.channel import DeliveryError, DeliveryReason, Receipt
-from notifiers.http_failure import http_error
+from notifiers.http_failure import captured_error
 from notifiers.loading import load_apprise
 from notifiers.message import Message
 from notifiers.plain import headline, plain_body
@@ -49,7 +49,7 @@ class AppriseChannel:
         )
         if not outcome.delivered:
             said = outcome.answer or outcome.warnings
-            raise http_error(f"{recipient}://", outcome, scrubbed(said, self._url, limit=120))
+            raise captured_error(f"{recipient}://", outcome, scrubbed(said, self._url, limit=120))
         return Receipt(answer="accepted", duration=outcome.duration)
 
 

@@ -23,6 +23,9 @@ class DeliveryReason(StrEnum):
     UNKNOWN = "unknown"
 
 
+_FAULTS_OF_CHANNEL = (DeliveryReason.BAD_CREDENTIALS, DeliveryReason.GONE, DeliveryReason.MISCONFIGURED)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """How a delivery failed, as far as the decision to try again cares."""
@@ -31,6 +34,18 @@ class Failure:
     permanent: bool = False
     uncertain: bool = False
     retry_after: timedelta | None = None
+
+    @property
+    def stops_channel(self) -> bool:
+        """Whether nothing gets through this channel until somebody has repaired it: its address, its login, its CA."""
+        return self.permanent and self.reason in _FAULTS_OF_CHANNEL
+
+    @property
+    def is_about_channel(self) -> bool:
+        """Whether another message would fail as well: not when this one's content or one recipient is refused."""
+        if self.reason is DeliveryReason.REJECTED_CONTENT:
+            return False
+        return not (self.permanent and self.reason is DeliveryReason.REFUSED)
 
 
 class DeliveryError(AutomonError):

@@ -1,4 +1,4 @@
-"""The only module that imports apprise; import it late, in the thread that sends: it costs 20 MB and 0.1 s.
+"""The way through apprise; import it late, in the thread that sends: it costs 20 MB and 0.1 s.
 
 Services are built from apprise's own classes where automon knows them, not from URLs: a URL loads every one of its
 150 plugins (18 MB more), and a password in a URL has to survive two rounds of quoting.

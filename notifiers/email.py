@@ -105,18 +105,20 @@ def subject(message: Message) -> str:
 def headers(message: Message) -> dict[str, str]:
     """Write the headers that mark a mail as automatic and let readers thread and filter it."""
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", message.instance).strip("-.") or "localhost"
-    automatic = {
+    # Every mail of a thread, the first included, answers a mail that was never sent: one thread, nothing to remember.
+    root = f"<{message.thread}@{host}.automon>" if message.thread else ""
+    found = {
+        "References": root,
+        "In-Reply-To": root,
+        "X-Automon-Alert": str(message.alert_id or ""),
+        "X-Automon-Delivery": str(message.delivery_id or ""),
         "Auto-Submitted": "auto-generated",
         "X-Auto-Response-Suppress": "All",
         "List-Id": f"automon alerts <alerts.{host}.automon>",
         "X-Automon-Severity": message.severity.value,
-        "X-Automon-State": message.kind.value,
+        "X-Automon-State": message.event,
     }
-    if message.alert_id == 0:
-        return automatic
-    # Every mail of an alert, the first included, answers a mail that was never sent: one thread, nothing to remember.
-    root = f"<alert-{message.alert_id}@{host}.automon>"
-    return {"References": root, "In-Reply-To": root, "X-Automon-Alert": str(message.alert_id), **automatic}
+    return {name: value for name, value in found.items() if value}
 
 
 def html_page(message: Message) -> str:

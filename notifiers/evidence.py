@@ -40,6 +40,12 @@ def text_of(evidence: Mapping[str, Any], key: str, limit: int) -> str:
     return clean(value, limit) if value is not None else ""
 
 
+def command_of(evidence: Mapping[str, Any], key: str, limit: int) -> str:
+    """Read a command; empty when it cannot be shown as it is, for a copy of it would do something else."""
+    value = evidence.get(key)
+    return value if isinstance(value, str) and value == clean(value, limit) else ""
+
+
 def trend_of(evidence: Mapping[str, Any]) -> Trend | None:
     """Read the trend, oldest first; None when there are fewer than two numbers."""
     raw = evidence.get("trend")

@@ -14,4 +14,5 @@ def load_apprise() -> None:
     half-made modules, and each channel has a thread of its own: so one goes first and the others wait.
     """
     with _one_at_a_time:
-        import notifiers.mail_service  # noqa: F401
+        import notifiers.mail_service
+        import notifiers.slack_service  # noqa: F401

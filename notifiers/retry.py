@@ -1,4 +1,4 @@
-"""When a failed delivery is tried again, and when it is given up."""
+"""What follows a failed delivery: another attempt later, the end of the message, or the stop of its channel."""
 
 from __future__ import annotations
 
@@ -29,31 +29,65 @@ class GiveUpReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again, not before `at`."""
+    """Try the message again after `pause`. The channel rests for `channel_pause`; None: it is not to blame."""
 
-    at: datetime
+    pause: timedelta
+    channel_pause: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
+    """Never try the message again on this channel."""
+
     reason: GiveUpReason
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Send nothing on the channel, this message included, until a person has repaired it."""
+
+
 def decide(
-    *, attempt: int, failure: Failure, first_attempt_at: datetime, now: datetime, jitter: float
-) -> Retry | GiveUp:
-    """Decide after failed attempt number `attempt` (from 1). `jitter`, -1 to 1, spreads the pauses by a fifth."""
+    *,
+    failure: Failure,
+    attempt: int,
+    channel_failures: int,
+    first_attempt_at: datetime,
+    now: datetime,
+    jitter: float,
+) -> Retry | GiveUp | Stop:
+    """Decide after failed attempt number `attempt` (from 1), before which the channel failed `channel_failures` times in a row.
+
+    `jitter`, -1 to 1, spreads the pauses by a fifth. What the service asked for is never cut short.
+    """
+    if failure.stops_channel:
+        return Stop()
     if failure.permanent:
         return GiveUp(GiveUpReason.PERMANENT)
-    at = now + _pause(attempt, failure, jitter)
-    return Retry(at) if at <= first_attempt_at + DEADLINE else GiveUp(GiveUpReason.EXPIRED)
+    pause = _pause(attempt, failure, jitter)
+    if now + pause > first_attempt_at + DEADLINE:
+        return GiveUp(GiveUpReason.EXPIRED)
+    return Retry(pause, _channel_pause(channel_failures, failure, jitter))
 
 
 def _pause(attempt: int, failure: Failure, jitter: float) -> timedelta:
-    if not -1 <= jitter <= 1:
-        raise ValueError(f"jitter must lie between -1 and 1, not {jitter}")
-    planned = PAUSES[min(max(attempt, 1), len(PAUSES)) - 1]
+    planned = _grown(attempt)
     if failure.uncertain:
         planned = max(planned, UNCERTAIN_PAUSE)
-    spread = planned * (1 + JITTER * jitter)
-    return max(spread, failure.retry_after or timedelta(0))
+    return max(_spread(planned, jitter), failure.retry_after or timedelta(0))
+
+
+def _channel_pause(channel_failures: int, failure: Failure, jitter: float) -> timedelta | None:
+    if not failure.is_about_channel:
+        return None
+    return max(_spread(_grown(channel_failures + 1), jitter), failure.retry_after or timedelta(0))
+
+
+def _grown(failures: int) -> timedelta:
+    return PAUSES[min(max(failures, 1), len(PAUSES)) - 1]
+
+
+def _spread(pause: timedelta, jitter: float) -> timedelta:
+    if not -1 <= jitter <= 1:
+        raise ValueError(f"jitter must lie between -1 and 1, not {jitter}")
+    return pause * (1 + JITTER * jitter)

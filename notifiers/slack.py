@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from automon.errors import AutomonError
-from notifiers.channel import Receipt
-from notifiers.http_failure import http_error
+from notifiers.channel import DeliveryError, DeliveryReason, Receipt
+from notifiers.http_failure import silence_error
 from notifiers.loading import load_apprise
 from notifiers.message import Line, Message
 from notifiers.plain import Plain, plain_text
@@ -22,9 +22,8 @@ from notifiers.text import Code, Link, Moment, render, shortened, time_words
 from notifiers.words import Label, Mark
 
 if TYPE_CHECKING:
-    import apprise
-
     from notifiers.dispatch import Outcome
+    from notifiers.slack_service import SlackService
 
 TEMPLATE = Path(__file__).with_name("slack_template.json")
 RECIPIENT = "webhook"
@@ -32,10 +31,20 @@ BODY_LIMIT = 2800  # Slack refuses a section over 3,000
 PACE = timedelta(seconds=1)  # what Slack allows to one webhook
 CONNECT_TIMEOUT = timedelta(seconds=4)
 READ_TIMEOUT = timedelta(seconds=10)
+EXCHANGE_LIMIT = timedelta(seconds=20)
 
 # Slack folds what follows 700 characters or five line breaks behind "Show more". With these the headline and the
 # five lines after it stay under both, however much a task has to say.
-LINE_LIMITS = {Label.IMPACT: 125, Label.SEEN: 100, Label.TREND: 70, Label.CAUSE: 145, Label.NEXT: 125}
+LINE_LIMITS = {
+    Label.IMPACT: 125,
+    Label.SEEN: 100,
+    Label.TREND: 70,
+    Label.ALERTS: 130,
+    Label.CAUSE: 145,
+    Label.NEXT: 125,
+    Label.OPEN: 100,
+    Label.INSTEAD: 100,
+}
 LINE_LIMIT = 240
 
 TINTS = {Mark.ALARM: "#9B0F2E", Mark.WARNING: "#C77700", Mark.TAKEN: "#767676", Mark.GOOD: "#2274A5"}
@@ -104,6 +113,7 @@ class SlackChannel:
         *,
         connect_timeout: timedelta = CONNECT_TIMEOUT,
         read_timeout: timedelta = READ_TIMEOUT,
+        exchange_limit: timedelta = EXCHANGE_LIMIT,
     ) -> None:
         match = _WEBHOOK.fullmatch(webhook_url)
         if match is None:
@@ -114,21 +124,26 @@ class SlackChannel:
         self.name = name
         self.pace = PACE
         self.recipients = (RECIPIENT,)
-        self._is_government, *self._tokens = match.groups()
+        government, first, second, third = match.groups()
+        self._is_government = government is not None
+        self._tokens = (first, second, third)
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
+        self._exchange_limit = exchange_limit
 
     def send(self, message: Message, recipient: str) -> Receipt:
         """Post one message; when Slack does not like its blocks, post it once more in the plain legacy form."""
         load_apprise()
-        outcome = self._post(self.blocks_service(message), title(message), body(message), is_text=False)
-        if outcome.status == 400:
-            outcome = self._post(self._legacy_service(), _legacy_title(message), legacy_body(message), is_text=True)
-        if not outcome.delivered:
-            raise http_error("Slack", outcome, self._without_tokens(outcome.answer))
-        return Receipt(answer="ok", duration=outcome.duration)
+        service = self.blocks_service(message)
+        outcome = self._post(service, title(message), body(message), is_text=False)
+        if service.answer is not None and service.answer.status == 400:
+            service = self._service(use_blocks=False)
+            outcome = self._post(service, _legacy_title(message), legacy_body(message), is_text=True)
+        if outcome.delivered:
+            return Receipt(answer="ok", duration=outcome.duration)
+        raise service.failure or _no_answer(timed_out=outcome.timed_out, handed_over=service.exchange.handed_over)
 
-    def blocks_service(self, message: Message) -> apprise.NotifyBase:
+    def blocks_service(self, message: Message) -> SlackService:
         """Make apprise's Slack service that puts a message into the template."""
         from apprise.attachment.file import AttachFile
 
@@ -138,45 +153,30 @@ class SlackChannel:
         tokens = {"tint": TINTS[message.mark], "emoji": message.mark.emoji, "foot": foot(message)}
         return self._service(use_blocks=True, template=template, tokens=tokens)
 
-    def _legacy_service(self) -> apprise.NotifyBase:
-        return self._service(use_blocks=False)
+    def _service(self, **options: Any) -> SlackService:
+        from notifiers.slack_service import Exchange, SlackService
 
-    def _service(self, **options: Any) -> apprise.NotifyBase:
-        from apprise.plugins.slack import NotifySlack
-
-        from notifiers.dispatch import asset
-
-        make: Any = NotifySlack
-        first, second, third = self._tokens
-        service: apprise.NotifyBase = make(
-            token_a=first,
-            token_b=second,
-            token_c=third,
-            mode="gov-hook" if self._is_government else "hook",
-            include_image=False,
-            include_footer=False,  # its time would be that of the sending
-            secure=True,
-            cto=self._connect_timeout.total_seconds(),
-            rto=self._read_timeout.total_seconds(),
-            asset=asset(),
-            **options,
+        exchange = Exchange(
+            connect_timeout=self._connect_timeout, read_timeout=self._read_timeout, limit=self._exchange_limit
         )
-        return service
+        return SlackService(self._tokens, is_government=self._is_government, exchange=exchange, **options)
 
-    def _post(self, service: apprise.NotifyBase, title: str, body: str, *, is_text: bool) -> Outcome:
+    def _post(self, service: SlackService, title: str, body: str, *, is_text: bool) -> Outcome:
         import apprise
 
         from notifiers.dispatch import dispatch
 
         # Without a format apprise passes our markup through; as TEXT it escapes everything itself.
         body_format = apprise.NotifyFormat.TEXT if is_text else None
-        timeout = 2 * (self._connect_timeout + self._read_timeout)
+        # The exchange ends by itself; but nothing ends the search for a name.
+        timeout = self._exchange_limit + self._connect_timeout
         return dispatch(service, title=title, body=body, body_format=body_format, timeout=timeout)
 
-    def _without_tokens(self, answer: str) -> str:
-        for token in self._tokens:
-            answer = answer.replace(token, "***")
-        return answer
+
+def _no_answer(*, timed_out: bool, handed_over: bool) -> DeliveryError:
+    if timed_out:
+        return silence_error("Slack", handed_over=handed_over)
+    return DeliveryError(DeliveryReason.UNKNOWN, uncertain=handed_over, detail="Slack: the message could not be made")
 
 
 def title(message: Message) -> str:

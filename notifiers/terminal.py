@@ -69,7 +69,8 @@ def log_message(message: Message) -> None:
     structlog.get_logger("automon.alerts").error(
         "alert_message",
         alert=message.alert_id,
-        state=message.kind.value,
+        delivery=message.delivery_id,
+        state=message.event,
         severity=message.severity.value,
         headline=message.headline,
         text=plain_body(message),

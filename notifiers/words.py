@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 
@@ -13,6 +14,11 @@ RUNBOOK = "runbook"
 TEST_STATE = "TEST"
 TEST_SUMMARY = "this is a test, nothing is wrong"
 TEST_RECEIVED = "this channel works: alerts will arrive here"
+CANARY_SUMMARY = "canary, nothing is wrong"
+CANARY_RECEIVED = "the whole way works, from the database to you: alerts will arrive here"
+OUTAGE_IMPACT = "nothing is checked, and no alert can be raised or delivered until it is back"
+OUTAGE_NEXT = "automon goes on by itself when the database answers, and tells how long it was blind"
+UNKNOWN_CAUSE = "cause unknown"
 
 
 class Label(StrEnum):
@@ -24,10 +30,12 @@ class Label(StrEnum):
     CAUSE = "Cause?"  # the question mark stays: the most frequent error is a hint, not a proof
     NEXT = "Next"
     OPEN = "Open"
+    ALERTS = "Alerts"
     WORST = "Worst"
     LEFT = "Left"
     WHO = "Who"
     ALSO = "Also"
+    INSTEAD = "Instead"
     STOP = "Stop"
     LOOK = "Look"
     REPEAT = "Repeat?"
@@ -64,8 +72,12 @@ ALERT_TYPES = {
     "host_memory": "host memory",
     "host_disk": "host disk",
     "host_silence": "host silent",
-    "job_failure": "automon job",
+    "automon_job": "automon job",
+    "automon_channel": "automon channel",
+    "automon_blind": "automon blind",
 }
+BLIND = "automon_blind"
+OWN_TYPES = frozenset({"automon_job", "automon_channel", BLIND})  # what automon says of itself
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -78,6 +90,9 @@ HAPPENED = {
     TransitionKind.REMINDED: "reminded",
     TransitionKind.RESOLVED: "resolved",
 }
+# What became of the alerts of a digest: "12 still open, 200 resolved".
+BECAME = {**HAPPENED, TransitionKind.REMINDED: "still open"}
+MOST_KINDS = 2  # as many as a headline has room for
 
 
 def alert_type_words(alert_type: str) -> str:
@@ -95,6 +110,14 @@ def state_words(kind: TransitionKind, severity: Severity) -> str:
         TransitionKind.ACKNOWLEDGED: "ACKNOWLEDGED",
         TransitionKind.RESOLVED: "RESOLVED",
     }[kind]
+
+
+def digest_kind(kinds: Iterable[TransitionKind]) -> TransitionKind:
+    """Say what a digest as a whole is: over, in somebody's hands, or, for all else, open."""
+    left = set(kinds) - {TransitionKind.RESOLVED}
+    if not left:
+        return TransitionKind.RESOLVED
+    return TransitionKind.ACKNOWLEDGED if left == {TransitionKind.ACKNOWLEDGED} else TransitionKind.OPENED
 
 
 def mark(kind: TransitionKind, severity: Severity) -> Mark:
@@ -137,8 +160,31 @@ def reminds(every: timedelta) -> str:
     return f"reminds {often} until acknowledged"
 
 
-def more(count: int) -> str:
-    return f"+{count} more"
+def counted(count: int, thing: str) -> str:
+    return f"{number(count)} {thing}{'' if count == 1 else 's'}"
+
+
+def more(count: int, thing: str = "") -> str:
+    return f"+{counted(count, f'more {thing}')}" if thing else f"+{number(count)} more"
+
+
+def became(alerts: int, kinds: Mapping[TransitionKind, int], state: str) -> str:
+    """Count the alerts of a digest for its headline: "500 alerts opened, 200 resolved", less what the state says."""
+    if not 0 < len(kinds) <= MOST_KINDS:
+        return f"{counted(alerts, 'alert')} changed"
+    (kind, count), *others = kinds.items()
+    word = "" if state == BECAME[kind].upper() else f" {BECAME[kind]}"
+    return ", ".join([f"{counted(count, 'alert')}{word}", *kinds_words(others)])
+
+
+def levels(counts: Mapping[Severity, int]) -> str:
+    """Count by severity, the worst first: "12 CRITICAL, 800 HIGH"."""
+    worst_first = sorted(counts, key=lambda severity: severity.rank, reverse=True)
+    return ", ".join(f"{number(counts[one])} {one.value.upper()}" for one in worst_first if counts[one])
+
+
+def kinds_words(kinds: Iterable[tuple[TransitionKind, int]]) -> list[str]:
+    return [f"{number(count)} {BECAME[kind]}" for kind, count in kinds]
 
 
 def change(first: float, last: float, span: timedelta) -> str:
@@ -146,4 +192,16 @@ def change(first: float, last: float, span: timedelta) -> str:
 
 
 def may_be_repeat(delivery_id: int) -> str:
-    return f"an earlier try may have arrived already (delivery {delivery_id})"
+    return f"an earlier try may have arrived already ({delivery(delivery_id)})"
+
+
+def delivery(delivery_id: int) -> str:
+    return f"delivery {delivery_id}"
+
+
+def instead_of(channel: str) -> str:
+    return f"of {channel}, which could not deliver this"
+
+
+def unanswered(span: timedelta) -> str:
+    return f"the database has not answered for {duration(span)}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +26,9 @@ from automon.config import (
 from automon.config import (
     TerminalChannel as TerminalSettings,
 )
+from automon.config.types import JOURNAL
 from automon.logs import wants_json
+from automon.secrets import Secret
 from jobs.delivery import Desk
 from notifiers.apprise_channel import AppriseChannel
 from notifiers.channel import Channel
@@ -35,6 +39,11 @@ from notifiers.smtp import Security, Server
 from notifiers.terminal import TerminalChannel
 
 FALLBACK = TerminalSettings(name="terminal", type="terminal")
+FINGERPRINT_ROUNDS = 100_000  # 30 ms
+# What a channel's settings say of its address, server and secrets: all but who is told of what.
+NO_ADDRESS = frozenset(
+    {"name", "inactive_reason", "min_severity", "notify_on", "timezone", "fallback", "fallback_after"}
+)
 
 
 def channels_in_use(config: Config) -> tuple[ChannelConfig, ...]:
@@ -79,22 +88,47 @@ def make_desk(config: Config, settings: ChannelConfig, channel: Channel, instanc
 
 
 def make_desks(config: Config, instance: str) -> list[Desk]:
-    return [make_desk(config, settings, make_channel(settings), instance) for settings in channels_in_use(config)]
+    """Make a desk for each channel in use, and one for the journal, the last resort of all of them."""
+    desks = [make_desk(config, settings, make_channel(settings), instance) for settings in channels_in_use(config)]
+    journal = TerminalSettings(name=JOURNAL, type="terminal")
+    return [*desks, make_desk(config, journal, TerminalChannel(JOURNAL, readable=False), instance)]
+
+
+def fingerprint(settings: ChannelConfig) -> str:
+    """Tell one address, server and secret from another, by a hash that is too slow to guess a password from."""
+    parts = {
+        field.name: _shown(getattr(settings, field.name)) for field in fields(settings) if field.name not in NO_ADDRESS
+    }
+    text = json.dumps(parts, sort_keys=True)
+    # Not scrypt: the memory that makes it slow stays with the process.
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), settings.name.encode(), FINGERPRINT_ROUNDS, dklen=16).hex()
+
+
+def _shown(value: object) -> str:
+    return value.reveal() if isinstance(value, Secret) else repr(value)
 
 
 def database_document(config: Config, desks: list[Desk]) -> dict[str, Any]:
     """Return the config as `sync_configuration` takes it: thresholds, settings and channels, no address and no secret."""
-    rules = {settings.name: settings for settings in channels_in_use(config)}
+    recipients = {desk.channel.name: list(desk.channel.recipients) for desk in desks}
     return {
         "thresholds": [asdict(row) for row in config.threshold_rows()],
         "settings": config.settings_rows(),
         "channels": [
-            {
-                "name": desk.channel.name,
-                "recipients": list(desk.channel.recipients),
-                "min_severity": rules[desk.channel.name].min_severity,
-                "notify_on": sorted(rules[desk.channel.name].notify_on),
-            }
-            for desk in desks
+            *(_channel_document(settings, recipients[settings.name]) for settings in channels_in_use(config)),
+            # Told of nothing but what the others cannot say.
+            {"name": JOURNAL, "recipients": recipients[JOURNAL], "min_severity": "low", "notify_on": []},
         ],
+    }
+
+
+def _channel_document(settings: ChannelConfig, recipients: list[str]) -> dict[str, Any]:
+    return {
+        "name": settings.name,
+        "recipients": recipients,
+        "min_severity": settings.min_severity,
+        "notify_on": sorted(settings.notify_on),
+        "fallback": settings.fallback,
+        "fallback_after_seconds": settings.fallback_after.total_seconds(),
+        "fingerprint": fingerprint(settings),
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from types import FrameType
 
@@ -23,8 +25,12 @@ from jobs.alert_checks import AlertChecks
 from jobs.host_reader import HostReader
 from jobs.host_sampling import HostSampling
 from jobs.job import Context
+from jobs.ping import Ping
+from jobs.self_check import SelfCheck
 from scheduler import systemd
 from scheduler.configuration import database_document, make_desks
+from scheduler.health import MENDED_BY_RESTART, Trouble, Vitals, troubles_of
+from scheduler.heartbeat import Heartbeat
 from scheduler.listener import Listener
 from scheduler.senders import Senders
 from scheduler.timetable import Timetable
@@ -32,8 +38,8 @@ from scheduler.timetable import Timetable
 TICK = 1.0
 WAKE = 0  # no signal has this number
 PAUSE_BEFORE_TRYING_AGAIN = 1.0
-TIME_TO_END = 17.0  # of the 20 seconds that a stop may take
-SCHEDULER_IS_ALIVE = 10.0
+TIME_TO_END = 14.0  # of the 20 seconds that a stop may take
+BEAT_PATIENCE = 5.0  # seconds that a beat waits for an answer
 
 log = structlog.get_logger("automon.service")
 
@@ -64,23 +70,32 @@ class Service:
         # A signal handler interrupts the main thread wherever it is; the lock of an Event may be just what it holds.
         # SimpleQueue.put is made for that.
         self._signals_seen: SimpleQueue[int] = SimpleQueue()
-        self._ready = threading.Event()
+        self._ready_at: float | None = None
         self._config_changed = threading.Event()
         self._config_changed.set()
         self._waiting = False
         self._verdict = "checks run"
         self._said = ""
         self._host = socket.gethostname()
-        self.instance = f"{self._host}:{os.getpid()}"
+        # Containers have one process number for all their services, and often one host name after another restart.
+        self.instance = f"{self._host}:{secrets.token_hex(3)}:{os.getpid()}"
         self._desks = make_desks(config, self._host)
         self.database = Database(database_url, self._clock, pooled=config.database.pooled)
         self.store = Store(self.database, config.database.schema_)
         self._context = Context(store=self.store, clock=self._clock, instance=self.instance, stop=self._stop)
-        self._senders = Senders(self._context)
+        heart = Database(
+            database_url, self._clock, pooled=self.database.pooled, size=1, patience=BEAT_PATIENCE, quiet=True
+        )
+        self._heartbeat = Heartbeat(self._context, Store(heart, config.database.schema_), self._host)
+        self._senders = Senders(self._context, self._heartbeat.outage)
         self._listener = Listener(self.database.conninfo, self._stop, self._senders.wake)
         self.timetable = Timetable(
-            self._context, HostSampling(self._host, HostReader()), AlertChecks(on_change=self._senders.wake)
+            self._context,
+            HostSampling(self._host, HostReader()),
+            AlertChecks(on_change=self._senders.wake),
+            SelfCheck(on_change=self._senders.wake),
         )
+        self._ping = Ping(config.ping.url, self._troubles)
 
     def run(self) -> int:
         with self._signals():
@@ -109,6 +124,7 @@ class Service:
 
     def _start(self) -> None:
         self.database.open()
+        self._heartbeat.start()
         self.timetable.sample_host(self.config.schedule)
         self.timetable.start()
         self._say("waiting for the database")
@@ -125,19 +141,21 @@ class Service:
             self.fail(error)
 
     def _put_in_force(self) -> None:
-        self._senders.stop(TIME_TO_END)
+        config, desks = self.config, self._desks
+        self._heartbeat.tell_after(timedelta(minutes=config.settings.alerts.blind_after_minutes))
+        self.timetable.ping(self._ping, config.ping.every)
+        self._senders.replace(desks)
         while not self._stop.is_set():
-            config, desks = self.config, self._desks
             try:
                 applied = migrate(self.database.conninfo, schema=config.database.schema_)
                 self.store.sync_configuration(database_document(config, desks))
-                self.timetable.sample_host(config.schedule)
-                self.timetable.check_and_clean(config.schedule)
-                self._senders.start(desks)
             except DatabaseUnavailableError as error:
                 self._tell_of_waiting(error)
                 self._stop.wait(PAUSE_BEFORE_TRYING_AGAIN)
             else:
+                self._senders.let_go()
+                self.timetable.sample_host(config.schedule)
+                self.timetable.run_shared_jobs(config.schedule)
                 self._tell_of_readiness(applied)
                 return
 
@@ -155,8 +173,8 @@ class Service:
             migrated=applied,
             channels=[desk.channel.name for desk in self._desks],
         )
-        if not self._ready.is_set():
-            self._ready.set()
+        if self._ready_at is None:
+            self._ready_at = self._clock.monotonic()
             if not self.database.pooled:
                 self._listener.start()
             self._on_ready(self)
@@ -176,10 +194,26 @@ class Service:
 
     def _tick(self) -> None:
         self._supervise()
-        if self._clock.monotonic() - self.timetable.beat < SCHEDULER_IS_ALIVE:
+        troubles = self._troubles()
+        if not MENDED_BY_RESTART.intersection(troubles):
             systemd.notify("WATCHDOG=1")
-        waiting = not self._ready.is_set() or not self.database.available
-        self._say("waiting for the database" if waiting else self._verdict)
+        if Trouble.DATABASE_AWAY in troubles:
+            self._say("waiting for the database")
+        else:
+            self._say(", ".join(troubles) or self._verdict)
+
+    def _troubles(self) -> list[Trouble]:
+        now = self._clock.monotonic()
+        return troubles_of(
+            Vitals(
+                scheduler=timedelta(seconds=now - self.timetable.beat),
+                heartbeat=timedelta(seconds=now - self._heartbeat.beat_at),
+                slowest_sender=self._senders.slowest(),
+                database_is_away=self._heartbeat.database_is_away or not self.database.available,
+                ready_for=None if self._ready_at is None else timedelta(seconds=now - self._ready_at),
+                health=self._heartbeat.health,
+            )
+        )
 
     def _say(self, status: str) -> None:
         if status != self._said:
@@ -199,6 +233,8 @@ class Service:
             log.info("config_accepted", changes=self.config.diff(config))
             if config.database != self.config.database:
                 log.warning("restart_needed", setting="database")
+            if config.ping.url != self.config.ping.url:
+                self._ping = Ping(config.ping.url, self._troubles)
             self.config, self._desks = config, desks
             self._verdict = "checks run"
             self._config_changed.set()
@@ -213,6 +249,7 @@ class Service:
         self.timetable.pause()
         if not self._senders.stop(TIME_TO_END):
             log.warning("sender_still_busy", consequence="its message is repeated after the next start, and says so")
+        self._heartbeat.end()
         self.timetable.end()
         self.database.close()
         log.info("service_stopped")

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from automon.config import Schedule
 from jobs.alert_checks import AlertChecks
 from jobs.cleanup import Cleanup
 from jobs.host_sampling import HostSampling
-from jobs.job import Context, Job
+from jobs.job import Context
+from jobs.ping import Ping
+from jobs.self_check import SelfCheck
 from scheduler.runner import JobRunner
 from scheduler.safe_scheduler import SafeScheduler
 
 AT_ONCE = timedelta(0)
 # After a pause of the service its own host would seem silent, had the first sample not been stored before the first check.
 TIME_FOR_FIRST_SAMPLE = timedelta(seconds=2)
-DAY = timedelta(days=1)
+# How often a service asks whether a job that all share is due: so soon another takes over from one that has died.
+LONGEST_LOOK = timedelta(seconds=5)
+CLEANUP_LOOK = timedelta(minutes=1)
+CLEANUP_AFTER_FAILURE = timedelta(hours=1)
 
 
 class Timetable:
     """The jobs and their rhythm. A job never overlaps itself; what was missed while the machine slept runs once.
 
-    Sampling has a thread of its own, so that a slow check leaves no gap in it.
+    Sampling and the ping have a thread of their own each, so that a slow check leaves no gap in them.
     """
 
-    def __init__(self, context: Context, host_sampling: HostSampling, alert_checks: AlertChecks) -> None:
+    def __init__(
+        self, context: Context, host_sampling: HostSampling, alert_checks: AlertChecks, self_check: SelfCheck
+    ) -> None:
         self._context = context
         self._runner = JobRunner(context)
         self._host_sampling = host_sampling
         self._alert_checks = alert_checks
+        self._self_check = self_check
         self._cleanup = Cleanup()
+        self._is_new_config = False
         self._scheduler = SafeScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(2), "collect": ThreadPoolExecutor(1)},
+            executors={
+                "default": ThreadPoolExecutor(3),
+                "collect": ThreadPoolExecutor(1),
+                "ping": ThreadPoolExecutor(1),
+            },
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
 
@@ -44,11 +57,6 @@ class Timetable:
     def beat(self) -> float:
         """The monotonic second of the scheduler's last round."""
         return self._scheduler.beat
-
-    @property
-    def next_check_at(self) -> datetime | None:
-        job = self._scheduler.get_job(AlertChecks.name)
-        return job.next_run_time if job else None
 
     def start(self) -> None:
         self._scheduler.start()
@@ -61,26 +69,64 @@ class Timetable:
 
     def sample_host(self, schedule: Schedule) -> None:
         """Look at the host in this rhythm, from now on; needs no database."""
-        self._put(self._host_sampling, every(schedule.host_sampling), executor="collect", first_in=AT_ONCE)
+        self._put(HostSampling.name, self._sample, every(schedule.host_sampling), executor="collect", first_in=AT_ONCE)
 
-    def check_and_clean(self, schedule: Schedule) -> None:
-        """Run what needs the database in this rhythm. A clean-up that fell into a time without the service is made up for."""
-        last = self._context.store.last_success_of(Cleanup.name)
-        overdue = last is not None and self._context.clock.now() - last > DAY
-        at = schedule.cleanup_at
-        daily = CronTrigger(hour=at.hour, minute=at.minute, timezone=schedule.timezone)
-        self._put(self._alert_checks, every(schedule.alert_checks), first_in=TIME_FOR_FIRST_SAMPLE)
-        self._put(self._cleanup, daily, first_in=AT_ONCE if overdue else None)
+    def ping(self, ping: Ping, pause: timedelta) -> None:
+        """Tell somebody outside in this rhythm how this service is; needs no database."""
+        self._put(Ping.name, self._runner.run_unrecorded, every(pause), ping, executor="ping", first_in=AT_ONCE)
+
+    def run_shared_jobs(self, schedule: Schedule) -> None:
+        """Run what all services on the database share, whichever of them comes first; a new config is judged by at once."""
+        self._is_new_config = True
+        looks = (
+            (AlertChecks.name, self._check, min(schedule.alert_checks, LONGEST_LOOK), TIME_FOR_FIRST_SAMPLE),
+            (SelfCheck.name, self._check_self, min(schedule.self_check, LONGEST_LOOK), TIME_FOR_FIRST_SAMPLE),
+            (Cleanup.name, self._clean_up, CLEANUP_LOOK, AT_ONCE),
+        )
+        for name, look, pause, first_in in looks:
+            self._put(name, look, every(pause), schedule, first_in=first_in)
+
+    def _sample(self) -> None:
+        self._runner.run(self._host_sampling)
+
+    def _check(self, schedule: Schedule) -> None:
+        pause = AT_ONCE if self._is_new_config else schedule.alert_checks
+        self._is_new_config = False
+        self._runner.run_if_due(self._alert_checks, pause)
+
+    def _check_self(self, schedule: Schedule) -> None:
+        self._runner.run_if_due(self._self_check, schedule.self_check)
+
+    def _clean_up(self, schedule: Schedule) -> None:
+        due_since = last_moment(schedule.cleanup_at, schedule.timezone, self._context.clock.now())
+        self._runner.run_if_due(self._cleanup, CLEANUP_AFTER_FAILURE, due_since)
 
     def _put(
-        self, job: Job, trigger: IntervalTrigger | CronTrigger, *, executor: str = "default", first_in: timedelta | None
+        self,
+        name: str,
+        run: object,
+        trigger: IntervalTrigger,
+        *arguments: object,
+        executor: str = "default",
+        first_in: timedelta,
     ) -> None:
-        """Put a job on the timetable, or change its rhythm; `first_in` None: it runs first when its trigger says."""
-        first = {} if first_in is None else {"next_run_time": self._context.clock.now() + first_in}
+        """Put something on the timetable, or change its rhythm."""
+        first = self._context.clock.now() + first_in
         self._scheduler.add_job(
-            self._runner.run, trigger, args=[job], id=job.name, executor=executor, replace_existing=True, **first
+            run, trigger, args=arguments, id=name, executor=executor, replace_existing=True, next_run_time=first
         )
 
 
 def every(pause: timedelta) -> IntervalTrigger:
     return IntervalTrigger(seconds=int(pause.total_seconds()), timezone=UTC)
+
+
+def last_moment(at: time, zone: ZoneInfo, now: datetime) -> datetime:
+    """Return the last moment, up to now, at which the clocks of that zone showed that time of day.
+
+    A time that a zone skips in spring counts as the moment at which it would have come.
+    """
+    today = now.astimezone(zone).date()
+    days = (today - timedelta(days=back) for back in (0, 1, 2))
+    moments = (datetime.combine(day, at, tzinfo=zone).astimezone(UTC) for day in days)
+    return next(moment for moment in moments if moment <= now)

@@ -103,7 +103,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 -- <<< ledger
 
 -- >>> files (written by `make generate`)
-SELECT refuse_newer_schema('010_monitoring_procedures.sql') \g /dev/null
+SELECT refuse_newer_schema('012_services.sql') \g /dev/null
 SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
@@ -116,7 +116,7 @@ SELECT begin_migration('003_create_performance_monitoring.sql', 'a42b05b672e83a9
 \if :pending
 \ir 003_create_performance_monitoring.sql
 \endif
-SELECT begin_migration('004_create_system_health.sql', 'd03614db3da1c989c06299fcf55c423a3604dccc651c433aefe75ef6f4d803fb') AS pending \gset
+SELECT begin_migration('004_create_system_health.sql', '4f792b62eaf4c06109c8bdd9f4bf487f221bb2a74af1d5d5c4e573b19b69d62a') AS pending \gset
 \if :pending
 \ir 004_create_system_health.sql
 \endif
@@ -124,7 +124,7 @@ SELECT begin_migration('005_create_queue_monitoring.sql', '2ae4e513ec9078aea7485
 \if :pending
 \ir 005_create_queue_monitoring.sql
 \endif
-SELECT begin_migration('006_create_alerts.sql', 'efe847e14a2eada8d97fd2c0b470c5b0e816bd9ed580512ae05aa00f37930f5a') AS pending \gset
+SELECT begin_migration('006_create_alerts.sql', '1f50a846c1c6f026196c158ddd92e8f0e7a54f77148fe756af6a1451a5fef8e2') AS pending \gset
 \if :pending
 \ir 006_create_alerts.sql
 \endif
@@ -132,17 +132,25 @@ SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce51
 \if :pending
 \ir 007_create_dashboard_views.sql
 \endif
-SELECT begin_migration('008_alerting_functions.sql', 'e48c6e04346c06078e19de8fa61c9430730b00aed47c559517db8bd4c3eef7ab') AS pending \gset
+SELECT begin_migration('008_alerting_functions.sql', 'ce360109ce627e803019889a645363e59d4761e920be2181f931095f77f27e6a') AS pending \gset
 \if :pending
 \ir 008_alerting_functions.sql
 \endif
-SELECT begin_migration('009_automated_monitoring.sql', 'd72f396f94d7e6b69d9ceaffb19b7bd2c1c4140f645707f607106b7b57cd8385') AS pending \gset
+SELECT begin_migration('009_automated_monitoring.sql', '3821c716e5745af9c50c615c118e409383473d921f9d9f0ec2853dfd4bdb1871') AS pending \gset
 \if :pending
 \ir 009_automated_monitoring.sql
 \endif
-SELECT begin_migration('010_monitoring_procedures.sql', 'f1dcf5c8fb42c7ddb6dbba0b1c27fc80081b7eca85ab1c558c6fa5860571edda') AS pending \gset
+SELECT begin_migration('010_monitoring_procedures.sql', '86bc13e40ee077be998e44bc177b539b6f44c9ebd166c366ef3c8259a4ee7dca') AS pending \gset
 \if :pending
 \ir 010_monitoring_procedures.sql
+\endif
+SELECT begin_migration('011_outbox.sql', '0fd5d9e9de3a46e8783bb391afc4908cf7a90f91cc33d7cd3dd57004c8375c26') AS pending \gset
+\if :pending
+\ir 011_outbox.sql
+\endif
+SELECT begin_migration('012_services.sql', 'e385ffb10604f8292fbbf6c35e099b751e600c098053743f81b1c43fe558711b') AS pending \gset
+\if :pending
+\ir 012_services.sql
 \endif
 -- <<< files
 COMMIT;

@@ -124,6 +124,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION trend(text, interval, double precision[]) IS 'The part of an evidence that shows how a value came about: oldest first, one value a step, null where nothing was measured.';
 
+CREATE OR REPLACE FUNCTION seeing_seconds(p_from timestamptz, p_to timestamptz) RETURNS double precision
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN extract(epoch FROM p_to - p_from) - COALESCE((
+        SELECT sum(extract(epoch FROM LEAST(b.ended_at, p_to) - GREATEST(b.began_at, p_from))) FROM public.blind_periods b
+        WHERE b.ended_at > p_from AND b.began_at < p_to), 0);
+END
+$body$;
+COMMENT ON FUNCTION seeing_seconds(timestamptz, timestamptz) IS
+    'The seconds between two moments without those in which automon was blind: what did not arrive then is neither silent nor late.';
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- Errors.
 
@@ -295,16 +307,16 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT 'running_time', t.task_type, g.severity, t.seconds, g.threshold, 's',
-        format('a task is running for %s (limit %s)', public.in_words(t.seconds, 's'), public.in_words(g.threshold, 's')),
+        format('a task is running for %s (limit %s)', public.in_words(extract(epoch FROM p_now - t.oldest_start), 's'), public.in_words(g.threshold, 's')),
         CASE WHEN g.severity IS NOT NULL THEN public.running_tasks_evidence(t.task_type, p_now) END
     FROM (
-        SELECT r.task_type, extract(epoch FROM p_now - min(r.start_time))::double precision AS seconds
+        SELECT r.task_type, min(r.start_time) AS oldest_start, public.seeing_seconds(min(r.start_time), p_now) AS seconds
         FROM public.tasks_running_at(p_now) r GROUP BY r.task_type
     ) AS t
     CROSS JOIN LATERAL public.grade(v_thresholds, 'running_time', t.task_type, t.seconds) AS g;
 END
 $body$;
-COMMENT ON FUNCTION evaluate_running_time(timestamptz, monitoring_thresholds[]) IS 'running_time: seconds that the oldest running task of each type has been at it.';
+COMMENT ON FUNCTION evaluate_running_time(timestamptz, monitoring_thresholds[]) IS 'running_time: seconds that the oldest running task of each type has been at it, without those in which automon was blind.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Components.
@@ -366,8 +378,8 @@ BEGIN
         SELECT 'response_time', s.source, s.response_time_ms, 'ms', format('answers in %s', public.in_words(s.response_time_ms, 'ms')) FROM state s WHERE s.response_time_ms IS NOT NULL
         UNION ALL
         -- A component is missed by its own rhythm: after three reports, and not before three times its usual pause.
-        SELECT 'component_silence', s.source, CASE WHEN m.seconds >= 3 * s.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(m.seconds, 's') || ' ago'
-        FROM state s CROSS JOIN LATERAL (SELECT extract(epoch FROM p_now - s.reported_at)::double precision AS seconds) AS m WHERE s.reports >= 3
+        SELECT 'component_silence', s.source, CASE WHEN m.seconds >= 3 * s.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(extract(epoch FROM p_now - s.reported_at), 's') || ' ago'
+        FROM state s CROSS JOIN LATERAL (SELECT public.seeing_seconds(s.reported_at, p_now) AS seconds) AS m WHERE s.reports >= 3
     )
     SELECT m.alert_type, m.source, g.severity, m.value::double precision, g.threshold, m.unit,
         m.summary || CASE WHEN m.unit = '' THEN '' ELSE format(' (limit %s)', public.in_words(g.threshold, m.unit)) END,
@@ -435,8 +447,8 @@ BEGIN
     WITH report AS MATERIALIZED (SELECT r.* FROM public.queue_reports_at(p_now) AS r), measured (alert_type, source, value, unit, summary) AS (
         SELECT 'queue_backlog', r.queue_name, r.pending::double precision, '', public.in_words(r.pending) || ' waiting' FROM report r
         UNION ALL
-        SELECT 'queue_silence', r.queue_name, CASE WHEN m.seconds >= 3 * r.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(m.seconds, 's') || ' ago'
-        FROM report r CROSS JOIN LATERAL (SELECT extract(epoch FROM p_now - r.reported_at)::double precision AS seconds) AS m WHERE r.reports >= 3
+        SELECT 'queue_silence', r.queue_name, CASE WHEN m.seconds >= 3 * r.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(extract(epoch FROM p_now - r.reported_at), 's') || ' ago'
+        FROM report r CROSS JOIN LATERAL (SELECT public.seeing_seconds(r.reported_at, p_now) AS seconds) AS m WHERE r.reports >= 3
     )
     SELECT m.alert_type, m.source, g.severity, m.value, g.threshold, CASE m.alert_type WHEN 'queue_backlog' THEN 'tasks' ELSE m.unit END,
         format('%s (limit %s)', m.summary, public.in_words(g.threshold, m.unit)),
@@ -506,8 +518,8 @@ BEGIN
         SELECT 'host_disk', s.host || ' ' || (d->>'mount'), s.host, 'disk', (d->>'percent')::double precision, '%',
             format('disk is %s full', public.in_words((d->>'percent')::double precision, '%')) FROM sample s CROSS JOIN LATERAL jsonb_array_elements(COALESCE(s.sample->'disks', '[]')) AS d
         UNION ALL
-        SELECT 'host_silence', s.host, s.host, 'cpu', CASE WHEN m.seconds >= 3 * s.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(m.seconds, 's') || ' ago'
-        FROM sample s CROSS JOIN LATERAL (SELECT extract(epoch FROM p_now - s.sampled_at)::double precision AS seconds) AS m WHERE s.samples >= 3
+        SELECT 'host_silence', s.host, s.host, 'cpu', CASE WHEN m.seconds >= 3 * s.rhythm_seconds THEN m.seconds ELSE 0 END, 's', 'last report ' || public.in_words(extract(epoch FROM p_now - s.sampled_at), 's') || ' ago'
+        FROM sample s CROSS JOIN LATERAL (SELECT public.seeing_seconds(s.sampled_at, p_now) AS seconds) AS m WHERE s.samples >= 3
     )
     SELECT m.alert_type, m.source, g.severity, m.value, g.threshold, m.unit, format('%s (limit %s)', m.summary, public.in_words(g.threshold, m.unit)),
         CASE WHEN g.severity IS NOT NULL THEN public.host_evidence(m.host, m.measure, p_now) END
@@ -537,6 +549,15 @@ COMMENT ON FUNCTION evaluate_all(timestamptz, monitoring_thresholds[]) IS 'Every
 -- ---------------------------------------------------------------------------------------------------------------
 -- From findings to alerts. apply_findings is the only way in; record_transition the only writer of transitions.
 
+CREATE OR REPLACE FUNCTION lock_alerts() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('automon alerts', 0));
+END
+$body$;
+COMMENT ON FUNCTION lock_alerts() IS 'Keeps alerts, and the handing on of their deliveries, from being changed by others until the transaction ends.';
+
 CREATE OR REPLACE FUNCTION is_silenced(p_alert_type text, p_source text, p_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -547,6 +568,23 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION is_silenced(text, text, timestamptz) IS 'Whether a silence covers an alert at a moment.';
+
+CREATE OR REPLACE FUNCTION cause_of(p_alert_type text, p_source text, p_evidence jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_top jsonb := p_evidence->'top'->0;
+BEGIN
+    RETURN CASE
+        WHEN p_alert_type IN ('error_rate', 'failure_rate', 'component_health') AND v_top->>'message' <> '' THEN public.error_signature(v_top->>'message')
+        WHEN p_alert_type = 'error_rate' AND v_top->>'what' <> '' THEN v_top->>'what'
+        WHEN p_alert_type LIKE 'host\_%' THEN 'host ' || split_part(p_source, ' ', 1)
+        ELSE replace(p_alert_type, '_', ' ')
+    END;
+END
+$body$;
+COMMENT ON FUNCTION cause_of(text, text, jsonb) IS
+    'What alerts have in common that are told together, whatever their type: the most frequent error message without its numbers and ids, else the error type, the host, or the alert type.';
 
 CREATE OR REPLACE FUNCTION route_transition(p_transition_id bigint, p_at timestamptz) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -563,14 +601,17 @@ BEGIN
         -- The end of what a silence has hidden from everybody is hidden too.
         OR v_told.kind = 'resolved' AND v_of.last_told_at IS NULL AND EXISTS (SELECT FROM public.alert_deliveries d WHERE d.alert_id = v_of.id AND d.status = 'silenced');
 
-    INSERT INTO public.alert_deliveries (transition_id, alert_id, channel, recipient, status, created_at, next_attempt_at, finished_at)
-    SELECT v_told.id, v_of.id, c.name, r.recipient, CASE WHEN v_silenced THEN 'silenced' ELSE 'pending' END,
+    INSERT INTO public.alert_deliveries (transition_id, alert_id, cause, channel, recipient, status, created_at, next_attempt_at, finished_at)
+    SELECT v_told.id, v_of.id, v_of.cause, c.name, r.recipient, CASE WHEN v_silenced THEN 'silenced' ELSE 'pending' END,
         clock_timestamp(), clock_timestamp(), CASE WHEN v_silenced THEN clock_timestamp() END
     FROM public.notification_channels c CROSS JOIN LATERAL unnest(c.recipients) AS r (recipient)
-    WHERE v_told.kind = ANY (c.notify_on)
+    -- Blindness is told when it is over, to whoever wants to hear of the beginning or of the end of anything.
+    WHERE (v_told.kind = ANY (c.notify_on) OR v_of.alert_type = 'automon_blind' AND 'opened' = ANY (c.notify_on))
       -- Whoever heard of the worst of it hears of its end.
       AND public.severity_rank(CASE v_told.kind WHEN 'resolved' THEN v_of.peak_severity WHEN 'eased' THEN v_told.previous_severity ELSE v_told.severity END)
           >= public.severity_rank(c.min_severity)
+      -- A channel that fails is told of on the others.
+      AND NOT (v_of.alert_type = 'automon_channel' AND v_of.source = c.name AND v_told.kind <> 'resolved')
     ON CONFLICT (transition_id, channel, recipient) DO NOTHING;
     GET DIAGNOSTICS v_sent = ROW_COUNT;
 
@@ -582,7 +623,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION route_transition(bigint, timestamptz) IS
-    'Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are.';
+    'Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are. The caller has hand_on_deliveries pass on what a failing channel cannot say.';
 
 CREATE OR REPLACE FUNCTION record_transition(
     p_alert alerts, p_kind text, p_at timestamptz, p_previous_severity text DEFAULT NULL, p_actor text DEFAULT NULL, p_note text DEFAULT NULL
@@ -654,6 +695,8 @@ BEGIN ATOMIC
         WHEN 'processing_time' THEN 'no tasks ended in the last hour'
         WHEN 'running_time' THEN 'no task is running'
         WHEN 'response_time' THEN 'no response time is reported'
+        WHEN 'automon_job' THEN 'runs as it should'
+        WHEN 'automon_channel' THEN 'is no longer in the config'
         ELSE 'reports no more' END;
 END;
 COMMENT ON FUNCTION quiet_summary(text) IS 'What is said of a source that a check no longer measures.';
@@ -664,9 +707,10 @@ AS $body$
 DECLARE
     v_alert public.alerts;
 BEGIN
-    INSERT INTO public.alerts AS a (alert_type, source, severity, summary, value, threshold, unit, evidence, opened_at, last_seen_at, peak_severity, peak_value, peak_summary, peak_at)
+    INSERT INTO public.alerts AS a (alert_type, source, severity, summary, value, threshold, unit, evidence, cause, opened_at, last_seen_at, peak_severity, peak_value, peak_summary, peak_at)
     VALUES (p_finding.alert_type, p_finding.source, p_finding.severity, p_finding.summary, p_finding.value, p_finding.threshold, COALESCE(p_finding.unit, ''),
-            COALESCE(p_finding.evidence, '{}'), p_now, p_now, p_finding.severity, p_finding.value, p_finding.summary, p_now)
+            COALESCE(p_finding.evidence, '{}'), public.cause_of(p_finding.alert_type, p_finding.source, p_finding.evidence),
+            p_now, p_now, p_finding.severity, p_finding.value, p_finding.summary, p_now)
     RETURNING a.* INTO v_alert;
     PERFORM public.record_transition(v_alert, 'opened', p_now);
 END
@@ -683,7 +727,7 @@ DECLARE
 BEGIN
     UPDATE public.alerts a
     SET severity = p_finding.severity, summary = p_finding.summary, value = p_finding.value, threshold = p_finding.threshold,
-        evidence = COALESCE(p_finding.evidence, '{}'), last_seen_at = p_now, clear_since = NULL,
+        evidence = COALESCE(p_finding.evidence, '{}'), cause = public.cause_of(a.alert_type, a.source, p_finding.evidence), last_seen_at = p_now, clear_since = NULL,
         peak_severity = CASE WHEN v_worse THEN p_finding.severity ELSE a.peak_severity END,
         peak_value = CASE WHEN v_worse THEN p_finding.value ELSE a.peak_value END,
         peak_summary = CASE WHEN v_worse THEN p_finding.summary ELSE a.peak_summary END,
@@ -730,16 +774,17 @@ $body$;
 COMMENT ON FUNCTION clear_alert(alerts, monitoring_finding, timestamptz) IS
     'Resolves an alert that has been within its limits for alerts.resolve_after_seconds; until then remembers since when. Only apply_findings calls it.';
 
-CREATE OR REPLACE FUNCTION has_audience(p_kind text, p_severity text) RETURNS boolean
+CREATE OR REPLACE FUNCTION has_audience(p_alert alerts, p_kind text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     RETURN EXISTS (
         SELECT FROM public.notification_channels c
-        WHERE p_kind = ANY (c.notify_on) AND public.severity_rank(p_severity) >= public.severity_rank(c.min_severity) AND cardinality(c.recipients) > 0);
+        WHERE p_kind = ANY (c.notify_on) AND public.severity_rank(p_alert.severity) >= public.severity_rank(c.min_severity) AND cardinality(c.recipients) > 0
+          AND NOT (p_alert.alert_type = 'automon_channel' AND p_alert.source = c.name));
 END
 $body$;
-COMMENT ON FUNCTION has_audience(text, text) IS 'Whether any channel is told of such a transition at that severity.';
+COMMENT ON FUNCTION has_audience(alerts, text) IS 'Whether any channel is told of such a transition of an alert at its severity.';
 
 CREATE OR REPLACE FUNCTION remind_of_alerts(p_alert_types text[], p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -760,7 +805,7 @@ BEGIN
           AND NOT public.is_silenced(a.alert_type, a.source, p_now)
     LOOP
         v_kind := CASE WHEN v_alert.last_told_at IS NULL THEN 'opened' ELSE 'reminded' END;
-        CONTINUE WHEN NOT public.has_audience(v_kind, v_alert.severity);      -- or the story would grow with every check
+        CONTINUE WHEN NOT public.has_audience(v_alert, v_kind);      -- or the story would grow with every check
         PERFORM public.record_transition(v_alert, v_kind, p_now);
         v_reminders := v_reminders + 1;
     END LOOP;
@@ -779,7 +824,7 @@ DECLARE
     v_row     record;
     v_changes integer := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('automon alerts', 0));
+    PERFORM public.lock_alerts();
     FOR v_row IN
         SELECT f.finding, a.alert, f.severity IS NOT NULL AS fires, a.id IS NOT NULL AS is_open
         FROM (
@@ -808,6 +853,9 @@ BEGIN
     END LOOP;
     IF NOT p_resolve_only THEN
         v_changes := v_changes + public.remind_of_alerts(p_alert_types, p_now);
+    END IF;
+    IF v_changes > 0 THEN
+        PERFORM public.hand_on_deliveries();
     END IF;
     RETURN v_changes;
 END

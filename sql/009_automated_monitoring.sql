@@ -1,4 +1,5 @@
 -- What runs by itself: the checks and the clean-up. The service calls these; so may cron or pg_cron, alone.
+-- All checks in one pass: run_monitoring_checks, where the services are.
 SET check_function_bodies = off;
 SET client_min_messages = warning;
 
@@ -66,16 +67,6 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION resolve_resolved_alerts(timestamptz) IS 'Resolves the alerts whose cause is gone, and opens none; answers how many it resolved.';
-
-CREATE OR REPLACE FUNCTION run_monitoring_checks(p_now timestamptz DEFAULT now()) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-BEGIN
-    PERFORM public.ensure_partitions(8, p_now);
-    RETURN public.apply_findings(public.judged_alert_types(), ARRAY(SELECT f FROM public.evaluate_all(p_now) AS f), p_now);
-END
-$body$;
-COMMENT ON FUNCTION run_monitoring_checks(timestamptz) IS 'All checks in one pass, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Clean-up.
@@ -160,7 +151,9 @@ DECLARE
 BEGIN
     DELETE FROM public.alerts a
     WHERE a.resolved_at < p_now - make_interval(secs => 86400 * public.setting('retention.resolved_alerts_days'))
-      AND NOT EXISTS (SELECT FROM public.alert_deliveries d WHERE d.alert_id = a.id AND d.status IN ('pending', 'sending'));
+      AND NOT EXISTS (
+          SELECT FROM public.alert_deliveries d LEFT JOIN public.alert_deliveries g ON g.id = d.digest_id
+          WHERE d.alert_id = a.id AND COALESCE(g.status, d.status) IN ('pending', 'sending'));
     GET DIAGNOSTICS v_alerts = ROW_COUNT;
     DELETE FROM public.system_health h WHERE h.ended_at < p_now - make_interval(secs => 86400 * public.setting('retention.health_days'));
     GET DIAGNOSTICS v_health = ROW_COUNT;
@@ -168,6 +161,10 @@ BEGIN
     GET DIAGNOSTICS v_runs = ROW_COUNT;
     DELETE FROM public.alert_silences s WHERE s.ends_at < p_now - make_interval(secs => 86400 * public.setting('retention.resolved_alerts_days'));
     GET DIAGNOSTICS v_silences = ROW_COUNT;
+    DELETE FROM public.alert_deliveries d
+    WHERE d.transition_id IS NULL AND d.finished_at < p_now - make_interval(secs => 86400 * public.setting('retention.resolved_alerts_days'))
+      AND NOT EXISTS (SELECT FROM public.alert_deliveries m WHERE m.digest_id = d.id);
+    DELETE FROM public.blind_periods b WHERE b.ended_at < p_now - interval '90 days';
     DELETE FROM public.monitored_sources s
     WHERE (s.kind = 'queue' AND s.first_reported_at < p_now - make_interval(secs => 86400 * public.setting('retention.queue_days'))
            AND NOT EXISTS (SELECT FROM public.queue_monitoring q WHERE q.queue_name = s.name))

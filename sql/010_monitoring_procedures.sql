@@ -11,7 +11,7 @@ AS $body$
 DECLARE
     v_alert public.alerts;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('automon alerts', 0));
+    PERFORM public.lock_alerts();
     SELECT a.* INTO v_alert FROM public.alerts a WHERE a.id = p_alert_id;
     IF NOT FOUND THEN
         PERFORM public.refuse('AM009', format('unknown_alert: there is no alert %s', p_alert_id), 'See v_active_alerts for those that are open.');
@@ -34,6 +34,7 @@ BEGIN
     UPDATE public.alerts a SET acknowledged_at = public.fact_moment(p_at), acknowledged_by = v_by, acknowledged_note = p_note
     WHERE a.id = p_alert_id RETURNING a.* INTO v_alert;
     PERFORM public.record_transition(v_alert, 'acknowledged', v_alert.acknowledged_at, v_alert.severity, v_by, p_note);
+    PERFORM public.hand_on_deliveries();
     RETURN true;
 END
 $body$;
@@ -50,6 +51,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM public.close_alert(v_alert, v_alert.summary, v_alert.value, GREATEST(public.fact_moment(p_at), v_alert.opened_at), COALESCE(NULLIF(p_by, ''), session_user), p_note);
+    PERFORM public.hand_on_deliveries();
     RETURN true;
 END
 $body$;
@@ -148,6 +150,23 @@ END
 $body$;
 COMMENT ON FUNCTION task_summary(timestamptz) IS 'The part "tasks" of the dashboard summary.';
 
+CREATE OR REPLACE FUNCTION channel_state(p_channel notification_channels, p_now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN jsonb_build_object('name', p_channel.name, 'recipients', cardinality(p_channel.recipients), 'min_severity', p_channel.min_severity,
+        'fallback', COALESCE(p_channel.fallback, 'journal'), 'fallback_after_seconds', extract(epoch FROM p_channel.fallback_after),
+        'state', CASE WHEN p_channel.stopped_at IS NOT NULL THEN 'stopped' WHEN p_channel.failures > 0 THEN 'failing' ELSE 'working' END,
+        'since', COALESCE(p_channel.stopped_at, p_channel.failing_since), 'last_error', p_channel.last_error,
+        'next_attempt_at', CASE WHEN p_channel.failures > 0 AND p_channel.stopped_at IS NULL THEN p_channel.next_send_at END,
+        'waiting', (SELECT count(*) FROM public.alert_deliveries d WHERE d.channel = p_channel.name AND d.status IN ('pending', 'sending')),
+        'last_sent_at', (SELECT max(d.finished_at) FROM public.alert_deliveries d WHERE d.channel = p_channel.name AND d.status = 'sent'),
+        'failed_24h', (SELECT count(*) FROM public.alert_deliveries d WHERE d.channel = p_channel.name AND d.status IN ('failed', 'expired') AND d.finished_at > p_now - interval '24 hours'),
+        'expired_24h', (SELECT count(*) FROM public.alert_deliveries d WHERE d.channel = p_channel.name AND d.status = 'expired' AND d.finished_at > p_now - interval '24 hours'));
+END
+$body$;
+COMMENT ON FUNCTION channel_state(notification_channels, timestamptz) IS 'How a channel fares, as JSON: working, failing or stopped, since when and why, what waits, what was sent and what was given up.';
+
 CREATE OR REPLACE FUNCTION automon_summary(p_now timestamptz) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -158,12 +177,11 @@ BEGIN
                        FROM public.job_runs r WHERE r.job = 'alert_checks' ORDER BY r.started_at DESC LIMIT 1),
         'last_cleanup', (SELECT jsonb_build_object('at', r.started_at, 'outcome', r.outcome, 'counts', r.counts, 'error', r.error)
                          FROM public.job_runs r WHERE r.job = 'cleanup' ORDER BY r.started_at DESC LIMIT 1),
-        'channels', (SELECT COALESCE(jsonb_agg(jsonb_build_object('name', c.name, 'recipients', cardinality(c.recipients),
-                'waiting', (SELECT count(*) FROM public.alert_deliveries d WHERE d.channel = c.name AND d.status IN ('pending', 'sending')),
-                'last_sent_at', (SELECT max(d.finished_at) FROM public.alert_deliveries d WHERE d.channel = c.name AND d.status = 'sent'),
-                'failed_24h', (SELECT count(*) FROM public.alert_deliveries d WHERE d.channel = c.name AND d.status IN ('failed', 'expired') AND d.finished_at > p_now - interval '24 hours'),
-                'last_error', (SELECT d.last_error FROM public.alert_deliveries d WHERE d.channel = c.name AND d.last_error IS NOT NULL AND d.status <> 'sent' ORDER BY d.id DESC LIMIT 1)
-            ) ORDER BY c.name), '[]') FROM public.notification_channels c),
+        'services', (SELECT COALESCE(jsonb_agg(jsonb_build_object('instance', i.instance, 'version', i.version, 'since', i.started_at, 'beat_seconds_ago', extract(epoch FROM clock_timestamp() - i.beat_at))
+                ORDER BY i.started_at), '[]') FROM public.service_instances i WHERE public.instance_lives(i, clock_timestamp())),
+        'blind', (SELECT jsonb_build_object('from', b.began_at, 'to', b.ended_at, 'why', b.why) FROM public.blind_periods b
+            WHERE b.alert_id IS NOT NULL AND b.ended_at > p_now - interval '24 hours' ORDER BY b.id DESC LIMIT 1),
+        'channels', (SELECT COALESCE(jsonb_agg(public.channel_state(c, p_now) ORDER BY c.name), '[]') FROM public.notification_channels c WHERE c.name <> 'journal'),
         'partitions_ahead_days', (SELECT count(*) FROM generate_series(1, 30) AS d (ahead)
             WHERE to_regclass('public.' || public.day_partition_name('processing_metrics_history', p_now + make_interval(days => d.ahead))) IS NOT NULL));
 END
@@ -204,8 +222,9 @@ BEGIN
         SELECT to_jsonb(a) || jsonb_build_object(
             'is_silenced', public.is_silenced(a.alert_type, a.source, now()),
             'transitions', (SELECT jsonb_agg(to_jsonb(t) - 'evidence' || jsonb_build_object('deliveries', COALESCE((
-                    SELECT jsonb_agg(jsonb_build_object('channel', d.channel, 'status', d.status, 'attempts', d.attempts, 'finished_at', d.finished_at, 'last_error', d.last_error) ORDER BY d.id)
-                    FROM public.alert_deliveries d WHERE d.transition_id = t.id), '[]')) ORDER BY t.id)
+                    SELECT jsonb_agg(jsonb_build_object('id', d.id, 'channel', d.channel, 'recipient', d.recipient, 'status', d.status, 'attempts', d.attempts, 'finished_at', d.finished_at,
+                        'digest_id', d.digest_id, 'instead_of', d.instead_of, 'last_error', d.why) ORDER BY d.id)
+                    FROM public.v_deliveries d WHERE d.id IN (SELECT x.id FROM public.alert_deliveries x WHERE x.transition_id = t.id)), '[]')) ORDER BY t.id)
                 FROM public.alert_transitions t WHERE t.alert_id = a.id))
         FROM public.alerts a WHERE a.id = p_alert_id);
 END
@@ -257,25 +276,31 @@ AS $body$
 DECLARE
     v_alert public.alerts;
 BEGIN
-    INSERT INTO public.notification_channels AS c (name, recipients, min_severity, notify_on)
-    SELECT n.name, n.recipients, n.min_severity, n.notify_on FROM jsonb_to_recordset(p_channels) AS n (name text, recipients text[], min_severity text, notify_on text[])
-    ON CONFLICT (name) DO UPDATE SET recipients = excluded.recipients, min_severity = excluded.min_severity, notify_on = excluded.notify_on, updated_at = now()
-    WHERE (c.recipients, c.min_severity, c.notify_on) IS DISTINCT FROM (excluded.recipients, excluded.min_severity, excluded.notify_on);
+    INSERT INTO public.notification_channels AS c (name, recipients, min_severity, notify_on, fallback, fallback_after, fingerprint)
+    SELECT n.name, n.recipients, n.min_severity, n.notify_on, n.fallback, make_interval(secs => COALESCE(n.fallback_after_seconds, 600)), COALESCE(n.fingerprint, '')
+    FROM jsonb_to_recordset(p_channels) AS n (name text, recipients text[], min_severity text, notify_on text[], fallback text, fallback_after_seconds double precision, fingerprint text)
+    ON CONFLICT (name) DO UPDATE
+    SET recipients = excluded.recipients, min_severity = excluded.min_severity, notify_on = excluded.notify_on, fallback = excluded.fallback, fallback_after = excluded.fallback_after;
+    -- A channel with another address, server or secret deserves another try.
+    PERFORM public.resume_channel(c.name)
+    FROM public.notification_channels c JOIN jsonb_to_recordset(p_channels) AS n (name text, fingerprint text) ON n.name = c.name WHERE c.fingerprint <> COALESCE(n.fingerprint, '');
+    UPDATE public.notification_channels c SET fingerprint = COALESCE(n.fingerprint, ''), updated_at = clock_timestamp()
+    FROM jsonb_to_recordset(p_channels) AS n (name text, fingerprint text) WHERE n.name = c.name AND c.fingerprint <> COALESCE(n.fingerprint, '');
     DELETE FROM public.notification_channels c WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(p_channels) AS n WHERE n->>'name' = c.name);
-    UPDATE public.alert_deliveries d
-    SET status = 'failed', finished_at = clock_timestamp(), lease_until = NULL, last_error = 'the channel or the recipient is no longer in the config'
-    WHERE d.status IN ('pending', 'sending') AND NOT EXISTS (SELECT FROM public.notification_channels c WHERE c.name = d.channel AND d.recipient = ANY (c.recipients));
+    PERFORM public.give_up_homeless_deliveries();
     -- Alerts that were raised while nobody could be told, by psql or cron alone, are told now.
     FOR v_alert IN
         SELECT a.* FROM public.alerts a
         WHERE a.resolved_at IS NULL AND a.last_told_at IS NULL AND NOT EXISTS (SELECT FROM public.alert_deliveries d WHERE d.alert_id = a.id)
-          AND public.has_audience('opened', a.severity)
+          AND public.has_audience(a, 'opened')
     LOOP
         PERFORM public.route_transition((SELECT max(t.id) FROM public.alert_transitions t WHERE t.alert_id = v_alert.id AND t.kind IN ('opened', 'escalated')), GREATEST(now(), v_alert.last_seen_at));
     END LOOP;
+    PERFORM public.hand_on_deliveries();
 END
 $body$;
-COMMENT ON FUNCTION sync_channels(jsonb) IS 'Makes the channels those of the list, fails what waits for one that is gone, and tells of open alerts that were raised while there was no channel.';
+COMMENT ON FUNCTION sync_channels(jsonb) IS
+    'Makes the channels those of the list, takes up again those whose address or secret has changed, gives up what waits for one that is gone, and tells of open alerts that were raised while there was no channel.';
 
 CREATE OR REPLACE FUNCTION sync_configuration(p_config jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -284,7 +309,7 @@ BEGIN
     IF NOT COALESCE(p_config ?& ARRAY['thresholds', 'settings', 'channels'], false) THEN
         PERFORM public.refuse('AM012', 'invalid_setting: the config lacks one of its parts', 'Give thresholds, settings and channels: what is not named is removed.');
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtextextended('automon alerts', 0));
+    PERFORM public.lock_alerts();
     PERFORM public.set_threshold(t.alert_type, t.source, t.low, t.medium, t.high, t.critical, 'config')
     FROM jsonb_to_recordset(p_config->'thresholds') AS t (alert_type text, source text, low double precision, medium double precision, high double precision, critical double precision);
     DELETE FROM public.monitoring_thresholds t
@@ -294,135 +319,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION sync_configuration(jsonb) IS
-    'Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on}]}. Idempotent. Raises AM004, AM012.';
-
--- ---------------------------------------------------------------------------------------------------------------
--- The outbox.
-
-CREATE OR REPLACE FUNCTION delivery_message(p_delivery_id bigint) RETURNS jsonb
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-BEGIN
-    RETURN (
-        SELECT jsonb_build_object(
-            'delivery_id', d.id, 'channel', d.channel, 'recipient', d.recipient, 'attempt', d.attempts, 'uncertain', d.uncertain, 'first_attempt_at', d.first_attempt_at,
-            'alert_id', a.id, 'alert_type', a.alert_type, 'source', a.source, 'unit', a.unit, 'opened_at', a.opened_at,
-            'peak_severity', a.peak_severity, 'peak_summary', a.peak_summary, 'peak_at', a.peak_at,
-            'acknowledged_at', a.acknowledged_at, 'acknowledged_by', a.acknowledged_by, 'acknowledged_note', a.acknowledged_note,
-            'kind', t.kind, 'at', t.at, 'severity', t.severity, 'previous_severity', t.previous_severity, 'summary', t.summary, 'value', t.value, 'threshold', t.threshold,
-            'evidence', t.evidence, 'actor', t.actor, 'note', t.note,
-            'also_open', COALESCE((
-                SELECT jsonb_agg(jsonb_build_object('alert_id', o.id, 'alert_type', o.alert_type, 'source', o.source, 'severity', o.severity, 'summary', o.summary,
-                    'opened_at', o.opened_at, 'acknowledged_by', o.acknowledged_by) ORDER BY public.severity_rank(o.severity) DESC, o.opened_at)
-                FROM (SELECT x.* FROM public.alerts x WHERE x.resolved_at IS NULL AND x.id <> a.id ORDER BY public.severity_rank(x.severity) DESC, x.opened_at LIMIT 50) AS o), '[]'))
-        FROM public.alert_deliveries d JOIN public.alert_transitions t ON t.id = d.transition_id JOIN public.alerts a ON a.id = t.alert_id
-        WHERE d.id = p_delivery_id);
-END
-$body$;
-COMMENT ON FUNCTION delivery_message(bigint) IS 'All that a message may say, as JSON: the transition, its alert, and what else is open.';
-
-CREATE OR REPLACE FUNCTION claim_deliveries(p_channel text, p_holder text, p_lease interval DEFAULT '2 minutes', p_limit integer DEFAULT 1) RETURNS SETOF jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    v_now     timestamptz := clock_timestamp();
-    v_claimed bigint[];
-BEGIN
-    WITH due AS (
-        SELECT d.id, d.status FROM public.alert_deliveries d
-        WHERE d.channel = p_channel AND d.status IN ('pending', 'sending') AND COALESCE(d.lease_until, d.next_attempt_at) <= v_now
-          -- What happened to one alert is told in its order.
-          AND NOT EXISTS (
-              SELECT FROM public.alert_deliveries e
-              WHERE e.alert_id = d.alert_id AND e.channel = d.channel AND e.recipient = d.recipient AND e.id < d.id AND e.status IN ('pending', 'sending'))
-        ORDER BY d.id LIMIT p_limit FOR UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE public.alert_deliveries d
-        -- A claim whose lease ran out may have been sent by a sender that was killed before it could say so.
-        SET uncertain = d.uncertain OR due.status = 'sending', status = 'sending', claimed_by = p_holder, lease_until = v_now + p_lease,
-            attempts = d.attempts + 1, first_attempt_at = COALESCE(d.first_attempt_at, v_now)
-        FROM due WHERE d.id = due.id RETURNING d.id
-    )
-    SELECT array_agg(c.id ORDER BY c.id) INTO v_claimed FROM claimed c;
-    RETURN QUERY SELECT public.delivery_message(c.id) FROM unnest(v_claimed) AS c (id);
-END
-$body$;
-COMMENT ON FUNCTION claim_deliveries(text, text, interval, integer) IS
-    'Claims due deliveries of a channel for a holder until the lease ends, oldest first, and answers the delivery_message of each. What another holds is passed over.';
-
-CREATE OR REPLACE FUNCTION finish_delivery_attempt(
-    p_delivery_id bigint, p_holder text, p_outcome text, p_duration_seconds double precision, p_detail text DEFAULT '',
-    p_reason text DEFAULT NULL, p_uncertain boolean DEFAULT false, p_retry_after interval DEFAULT NULL, p_final_status text DEFAULT NULL
-) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    v_now    timestamptz := clock_timestamp();
-    v_status text := CASE WHEN p_outcome = 'sent' THEN 'sent' WHEN p_retry_after IS NOT NULL THEN 'pending' ELSE COALESCE(p_final_status, 'failed') END;
-BEGIN
-    INSERT INTO public.delivery_attempts (delivery_id, attempt, finished_at, duration_seconds, outcome, reason, detail)
-    SELECT d.id, d.attempts, v_now, p_duration_seconds, p_outcome, p_reason, COALESCE(p_detail, '') FROM public.alert_deliveries d WHERE d.id = p_delivery_id;
-    UPDATE public.alert_deliveries d
-    SET status = v_status, lease_until = NULL, claimed_by = NULL, uncertain = d.uncertain OR p_uncertain,
-        next_attempt_at = v_now + COALESCE(p_retry_after, interval '0'),
-        finished_at = CASE WHEN v_status = 'pending' THEN NULL ELSE v_now END,
-        last_error = CASE WHEN p_outcome = 'sent' THEN NULL ELSE concat_ws(': ', p_reason, NULLIF(p_detail, '')) END
-    WHERE d.id = p_delivery_id AND d.status = 'sending' AND d.claimed_by = p_holder;
-    RETURN FOUND;
-END
-$body$;
-COMMENT ON FUNCTION finish_delivery_attempt(bigint, text, text, double precision, text, text, boolean, interval, text) IS
-    'Records how an attempt ended (sent or failed) and what follows: sent, another attempt after a while, or the end. False when the lease was lost to another holder; the attempt is recorded all the same.';
-
-CREATE OR REPLACE FUNCTION next_delivery_in(p_channel text) RETURNS interval
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-BEGIN
-    -- GREATEST passes over a NULL and would answer "now" when nothing waits.
-    RETURN (SELECT CASE WHEN count(*) > 0 THEN GREATEST(min(COALESCE(d.lease_until, d.next_attempt_at)) - clock_timestamp(), interval '0') END
-            FROM public.alert_deliveries d
-            WHERE d.channel = p_channel AND d.status IN ('pending', 'sending') AND NOT EXISTS (
-                SELECT FROM public.alert_deliveries e
-                WHERE e.alert_id = d.alert_id AND e.channel = d.channel AND e.recipient = d.recipient AND e.id < d.id AND e.status IN ('pending', 'sending')));
-END
-$body$;
-COMMENT ON FUNCTION next_delivery_in(text) IS 'How long until a delivery of the channel can be claimed (not one that waits behind another of its alert); NULL when none waits.';
-
--- ---------------------------------------------------------------------------------------------------------------
--- automon's own jobs.
-
-CREATE OR REPLACE FUNCTION begin_job_run(p_job text, p_instance text, p_at timestamptz DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    v_id bigint;
-BEGIN
-    INSERT INTO public.job_runs (job, instance, started_at) VALUES (p_job, p_instance, COALESCE(p_at, clock_timestamp())) RETURNING id INTO v_id;
-    RETURN v_id;
-END
-$body$;
-COMMENT ON FUNCTION begin_job_run(text, text, timestamptz) IS 'Records that a job starts; answers the number of the run.';
-
-CREATE OR REPLACE FUNCTION finish_job_run(p_run_id bigint, p_outcome text, p_counts jsonb DEFAULT '{}', p_error text DEFAULT NULL, p_at timestamptz DEFAULT NULL) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-BEGIN
-    UPDATE public.job_runs r
-    SET outcome = p_outcome, counts = COALESCE(p_counts, '{}'), error = p_error, finished_at = GREATEST(COALESCE(p_at, clock_timestamp()), r.started_at)
-    WHERE r.id = p_run_id AND r.outcome = 'running';
-    RETURN FOUND;
-END
-$body$;
-COMMENT ON FUNCTION finish_job_run(bigint, text, jsonb, text, timestamptz) IS 'Records how a run ended (succeeded or failed) and what it counted; false when it had ended.';
-
-CREATE OR REPLACE FUNCTION last_success_of(p_job text) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-BEGIN
-    RETURN (SELECT max(r.started_at) FROM public.job_runs r WHERE r.job = p_job AND r.outcome = 'succeeded');
-END
-$body$;
-COMMENT ON FUNCTION last_success_of(text) IS 'When the last run of a job that succeeded was started; NULL when none has.';
+    'Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on, fallback, fallback_after_seconds, fingerprint}]}. Idempotent. Raises AM004, AM012.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- A moment without a time zone means another moment on every machine, so it is refused wherever one is taken.
@@ -468,10 +365,11 @@ BEGIN ATOMIC
         ('automon_writer', 'record_performance_metric'), ('automon_writer', 'update_system_health'), ('automon_writer', 'update_queue_metrics'), ('automon_writer', 'record_host_sample'),
         ('automon_reader', 'get_dashboard_summary'), ('automon_reader', 'get_task_statistics'), ('automon_reader', 'get_component_uptime'), ('automon_reader', 'get_alert_story'),
         ('automon_reader', 'evaluate_error_rate'), ('automon_reader', 'evaluate_failure_rate'), ('automon_reader', 'evaluate_processing_time'), ('automon_reader', 'evaluate_running_time'),
-        ('automon_reader', 'evaluate_component_health'), ('automon_reader', 'evaluate_queue_backlog'), ('automon_reader', 'evaluate_hosts'), ('automon_reader', 'evaluate_all'),
+        ('automon_reader', 'evaluate_component_health'), ('automon_reader', 'evaluate_queue_backlog'), ('automon_reader', 'evaluate_hosts'), ('automon_reader', 'evaluate_all'), ('automon_reader', 'evaluate_automon'), ('automon_reader', 'get_automon_health'), ('automon_reader', 'get_deliveries'),
         -- what the views call, with the rights of whoever reads them
         ('automon_reader', 'severity_rank'), ('automon_operator', 'severity_rank'), ('automon_operator', 'get_component_uptime'),
-        ('automon_operator', 'acknowledge_alert'), ('automon_operator', 'resolve_alert'), ('automon_operator', 'silence_alerts'), ('automon_operator', 'end_silence'), ('automon_operator', 'forget_source')
+        ('automon_operator', 'acknowledge_alert'), ('automon_operator', 'resolve_alert'), ('automon_operator', 'silence_alerts'), ('automon_operator', 'end_silence'), ('automon_operator', 'forget_source'),
+        ('automon_operator', 'resume_channel'), ('automon_operator', 'send_canary')
     ) AS f (role, name) WHERE f.role = p_role;
 END;
 COMMENT ON FUNCTION role_functions(text) IS 'The functions that are opened to a role.';
@@ -512,7 +410,7 @@ BEGIN
         IF v_role <> 'automon_writer' THEN
             FOR v_item IN SELECT format('%I.%I', v_schema, c.relname) FROM pg_catalog.pg_class c
                 WHERE c.relnamespace = quote_ident(v_schema)::regnamespace AND c.relkind = 'v' AND c.relname IN ('v_realtime_processing_status', 'v_error_summary', 'v_system_health_summary',
-                    'v_queue_performance', 'v_performance_trends', 'v_active_alerts') LOOP
+                    'v_queue_performance', 'v_performance_trends', 'v_active_alerts', 'v_deliveries') LOOP
                 EXECUTE format('GRANT SELECT ON %s TO %I', v_item, v_role);
             END LOOP;
         END IF;

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import re
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from automon import __version__
+from automon.cli.delivery_commands import canary, channels, deliveries
+from automon.cli.options import (
+    EXIT_CANNOT_READ,
+    Duration,
+    by_option,
+    config_option,
+    database_option,
+    json_option,
+    open_store,
+    quiet_logs,
+)
 from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 
-if TYPE_CHECKING:
-    from automon.store import Store
-
-EXIT_USAGE = 64
-EXIT_CANNOT_READ = 4
-MOST_OF_A_UNIT = 1_000_000
 # The schema's own errors, and insufficient_privilege.
 REFUSALS = ("AM", "42501")
-
-# A usage error must not look like "critical alerts are open" to a monitoring plugin, which reads 2 as that.
-click.UsageError.exit_code = EXIT_USAGE
-
-
-class Duration(click.ParamType[timedelta]):
-    """A duration such as 90s, 30m, 2h or 7d."""
-
-    name = "duration"
-    _units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}  # noqa: RUF012  never written to
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = re.fullmatch(r"(\d+)([smhd])", str(value))
-        if found is None or not 0 < int(found[1]) < MOST_OF_A_UNIT:
-            self.fail(f"{value!r} is not a duration; write 90s, 30m, 2h or 7d.", param, ctx)
-        return timedelta(**{self._units[found[2]]: int(found[1])})
-
-
-config_option = click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="Config file instead of ./monitoring_config.json."
-)
-database_option = click.option("--database-url", help="Database instead of the config's (DATABASE_URL).")
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object with raw values instead of text.")
+CODES_OF_THEIR_OWN = {
+    **dict.fromkeys(("status", "alerts", "channels", "canary"), EXIT_CANNOT_READ),
+    "run": EXIT_CONFIG,
+}
 
 
 class Commands(click.Group):
@@ -69,7 +53,7 @@ class Commands(click.Group):
             if refusal is None:
                 raise
             click.echo(f"automon: {refusal}", err=True)
-            ctx.exit(_failure_code(ctx))
+            ctx.exit(1 if _names_nothing(error) else _failure_code(ctx))
 
 
 def _refusal(error: Exception) -> AutomonError | None:
@@ -81,9 +65,13 @@ def _refusal(error: Exception) -> AutomonError | None:
     return AutomonError(told.message_primary, hint=told.message_hint or "")
 
 
+def _names_nothing(error: Exception) -> bool:
+    """Tell a database that works and refuses what was asked from one that cannot be read."""
+    return str(getattr(error, "sqlstate", None) or "").startswith("AM")
+
+
 def _failure_code(ctx: click.Context) -> int:
-    codes = {"status": EXIT_CANNOT_READ, "alerts": EXIT_CANNOT_READ, "run": EXIT_CONFIG}
-    return codes.get(ctx.invoked_subcommand or "", 1)
+    return CODES_OF_THEIR_OWN.get(ctx.invoked_subcommand or "", 1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -92,23 +80,8 @@ def main() -> None:
     """Watches automation: facts in PostgreSQL, checks every five minutes, alerts in Slack and email."""
 
 
-def open_store(config_path: Path | None, database_url: str | None) -> Store:
-    from automon.clock import SystemClock
-    from automon.database import Database
-    from automon.places import find_database_url, load_found_config
-    from automon.store import Store
-
-    config = load_found_config(config_path, os.environ)
-    database = Database(find_database_url(database_url, config), SystemClock(), pooled=config.database.pooled, size=1)
-    database.probe()
-    database.open()
-    return Store(database, config.database.schema_)
-
-
-def quiet_logs() -> None:
-    from automon.logs import configure_logging
-
-    configure_logging(level="CRITICAL")
+for command in (deliveries, channels, canary):
+    main.add_command(command)
 
 
 @main.command()
@@ -165,7 +138,7 @@ def check_config(config_path: Path | None) -> None:
 
     config = load_found_config(config_path, os.environ)
     click.echo(f"{config.path} is right")
-    for line in config.describe_channels():
+    for line in (*config.describe_channels(), config.ping.describe()):
         click.echo(f"  {line}")
 
 
@@ -254,11 +227,6 @@ def explain(alert_id: int, config_path: Path | None, database_url: str | None, a
     if story is None:
         raise AutomonError(f"there is no alert {alert_id}", hint="automon alerts lists those that are open.")
     click.echo(json.dumps({"schema_version": 1, "alert": story}, default=str) if as_json else explain_screen(story))
-
-
-by_option = click.option(
-    "--by", default=getpass.getuser, show_default="your user name", help="Who acts; kept in the database."
-)
 
 
 @main.command()

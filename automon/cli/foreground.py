@@ -109,21 +109,13 @@ def banner(service: Service, url: str, server: EmbeddedPostgres | None) -> list[
         *config.describe_channels(),
         *(["terminal: on, messages appear here"] if not config.active_channels else []),
     ]
-    check = service.timetable.next_check_at
     return [
         "",
         f"automon {__version__} is running",
         *_labelled("database", where),
         *_labelled("config", [str(config.path)]),
         *_labelled("channels", channels),
-        *_labelled(
-            "checks",
-            [
-                f"next at {check.astimezone():%H:%M:%S %Z}, then every {pause_in_words(config.schedule.alert_checks)}"
-                if check
-                else "not scheduled"
-            ],
-        ),
+        *_labelled("checks", [f"every {pause_in_words(config.schedule.alert_checks)}, the first at once"]),
         *_labelled("look", [status_command(server)]),
         *_labelled("stop", ["Ctrl-C"]),
         "",

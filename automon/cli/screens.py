@@ -1,22 +1,37 @@
-"""What the command line shows: from plain values to lines of at most 80 cells. Pure functions."""
+"""What the command line shows of alerts and of automon itself: from plain values to lines of a terminal. Pure functions."""
 
 from __future__ import annotations
 
 import shlex
-import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
 from typing import Any
+
+from automon.cli.delivery_screens import (
+    CHANNEL_MARKS,
+    delivery_mark,
+    place,
+    resume_command,
+    state_in_words,
+    with_several_recipients,
+    worst_first,
+)
+from automon.cli.text import WIDTH, age, cells, clip, clock, cut, local, number, printable, when
+from notifiers.words import counted, duration
 
 Document = dict[str, Any]
 MARKS = {"critical": "✗", "high": "✗", "medium": "▲", "low": "▲"}
-WIDTH = 80
+STATES = {"pending": "waiting", "sending": "being sent", "grouped": "told in a digest"}
+HEIGHT = 24
 MOST_ALERTS = 8
 MOST_CHANNELS = 3
+MOST_REASONS = 2
+MOST_HOSTS = 3
 # Three rounds may be missed before the checks count as stopped: a slow one, a restart, a clock that was set.
 ROUNDS_UNTIL_STALE = 3
+START_THE_SERVICE = "systemctl start automon, or make run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +56,30 @@ def status_verdict(summary: Document, alerts: Sequence[Document]) -> Verdict:
 
 
 def status_screen(summary: Document, alerts: Sequence[Document], verdict: Verdict, now: datetime) -> str:
-    sections = [
-        [_headline(summary, alerts, verdict, now)],
-        _alert_section(alerts),
-        _counts(summary),
-        _own_lines(summary),
-        _next_step(alerts, verdict),
-    ]
-    return "\n\n".join("\n".join(clip(printable(line), WIDTH) for line in section) for section in sections if section)
+    head = [_headline(summary, alerts, verdict, now)]
+    sections = [_counts(summary), _own_lines(summary, now), _next_step(summary, alerts, verdict)]
+    below = [section for section in sections if section]
+    # An empty line stands above each section but the first.
+    room = HEIGHT - len(head) - sum(1 + len(section) for section in below) - 1
+    shown = [head, *([_alert_section(alerts, room)] if alerts else []), *below]
+    return "\n\n".join("\n".join(clip(printable(line), WIDTH) for line in section) for section in shown)
 
 
 def _headline(summary: Document, alerts: Sequence[Document], verdict: Verdict, now: datetime) -> str:
-    local = now.astimezone()
-    clock = f"{local:%H:%M} {local.tzname()}"
+    here = now.astimezone()
+    time = f"{here:%H:%M} {here.tzname()}"
     if verdict.name == "stale" and summary["automon"]["last_check"] is None:
-        return f"◌ AUTOMON HAS NOT CHECKED YET   {clock}"
+        return f"◌ AUTOMON HAS NOT CHECKED YET   {time}"
     if verdict.name == "stale":
-        return f"◌ AUTOMON IS NOT CHECKING   last check {_age_of_check(summary)}   {clock}"
+        return f"◌ AUTOMON IS NOT CHECKING   {_services(summary)}; last check {_age_of_check(summary)}   {time}"
     if not alerts:
-        return f"✓ ALL OK   {summary['tasks']['running']} tasks running, {len(summary['queues'])} queues, {_components(summary)}   {clock}"
+        return f"✓ ALL OK   {summary['tasks']['running']} tasks running, {len(summary['queues'])} queues, {_components(summary)}   {time}"
     counts = [
         f"{number} {severity}"
         for severity in ("critical", "high", "medium", "low")
         if (number := sum(a["severity"] == severity for a in alerts))
     ]
-    return f"{MARKS[alerts[0]['severity']]} PROBLEMS   {', '.join(counts)}   {clock}"
+    return f"{MARKS[alerts[0]['severity']]} PROBLEMS   {', '.join(counts)}   {time}"
 
 
 def _age_of_check(summary: Document) -> str:
@@ -78,10 +92,9 @@ def _components(summary: Document) -> str:
     return f"{states['healthy']} of {sum(states.values())} components healthy"
 
 
-def _alert_section(alerts: Sequence[Document]) -> list[str]:
-    if not alerts:
-        return []
-    shown = alerts if len(alerts) <= MOST_ALERTS else alerts[: MOST_ALERTS - 1]
+def _alert_section(alerts: Sequence[Document], room: int) -> list[str]:
+    most = min(MOST_ALERTS, room - 1)
+    shown = alerts if len(alerts) <= most else alerts[: most - 1]
     more = [f"  +{len(alerts) - len(shown)} more: automon alerts"] if len(shown) < len(alerts) else []
     return ["ALERTS (worst first)", *alert_lines(shown), *more]
 
@@ -121,45 +134,90 @@ def _counts(summary: Document) -> list[str]:
     ]
 
 
-def _own_lines(summary: Document) -> list[str]:
+def _own_lines(summary: Document, now: datetime) -> list[str]:
     own = summary["automon"]
     check = own["last_check"]
-    outcome = "" if check is None or check["outcome"] != "failed" else f", FAILED: {check['error']}"
+    failed = check is not None and check["outcome"] == "failed"
     return [
-        *_channel_lines(own["channels"]),
-        f"AUTOMON    last check {_age_of_check(summary)}{outcome}; partitions {own['partitions_ahead_days']} days ahead",
+        *_channel_lines(own["channels"], now),
+        f"AUTOMON    {_services(summary)}; last check {_age_of_check(summary)}{', FAILED' if failed else ''}; partitions {own['partitions_ahead_days']} days ahead",
+        *([f"             {check['error']}"] if failed else []),
+        *_blind_lines(own["blind"]),
     ]
 
 
-def _channel_lines(channels: Sequence[Document]) -> list[str]:
+def _services(summary: Document) -> str:
+    """Say which services live, by their hosts: "2 services: ops-1, ops-2"."""
+    services = summary["automon"]["services"]
+    if not services:
+        return "no service runs"
+    hosts = Counter(service["instance"].partition(":")[0] for service in services)
+    names = [host if count == 1 else f"{host} ({count})" for host, count in hosts.items()]
+    shown = names if len(names) <= MOST_HOSTS else [*names[:MOST_HOSTS], f"+{len(names) - MOST_HOSTS}"]
+    return f"{counted(len(services), 'service')}: {', '.join(shown)}"
+
+
+def _blind_lines(blind: Document | None) -> list[str]:
+    """Say when automon saw nothing within the last day: what happened then may never have been judged."""
+    if blind is None:
+        return []
+    began, ended = local(blind["from"]), local(blind["to"])
+    how = "%H:%M" if began.date() == ended.date() else "%d %b %H:%M"
+    span = f"{began:{how}}–{ended:{how}} {ended.tzname()}"  # noqa: RUF001  a dash, as between numbers
+    return [f"AUTOMON    was blind {span} ({duration(ended - began)}): {blind['why']}"]
+
+
+def _channel_lines(channels: Sequence[Document], now: datetime) -> list[str]:
     """Write a line for each channel, those in trouble first; what the screen has no room for is counted."""
     if not channels:
         return ["DELIVERY   no channel is known: has the service run?"]
-    ordered = sorted(channels, key=lambda channel: not _is_in_trouble(channel))
+    ordered = sorted(worst_first(channels), key=lambda channel: channel_mark(channel) == CHANNEL_MARKS["working"])
     shown = ordered if len(ordered) <= MOST_CHANNELS else ordered[: MOST_CHANNELS - 1]
-    more = [f"DELIVERY   +{len(ordered) - len(shown)} more: automon status --json"] if shown != ordered else []
-    return [*map(_channel_line, shown), *more]
+    more = [f"DELIVERY   +{len(ordered) - len(shown)} more: automon channels"] if shown != ordered else []
+    lines = [
+        line
+        for index, channel in enumerate(shown)
+        for line in _lines_of_channel(channel, now, has_room=index < MOST_REASONS)
+    ]
+    return [*lines, *more]
 
 
-def _is_in_trouble(channel: Document) -> bool:
-    return bool(channel["failed_24h"] or (channel["last_error"] and channel["waiting"]))
+def channel_mark(channel: Document) -> str:
+    """Give the shape of a channel's state; one that works and has given up messages today is not well."""
+    lost = channel["state"] == "working" and channel["failed_24h"]
+    return CHANNEL_MARKS["failing" if lost else channel["state"]]
 
 
-def _channel_line(channel: Document) -> str:
-    sent = (
-        f"last sent {datetime.fromisoformat(channel['last_sent_at']).astimezone():%d %b %H:%M}"
-        if channel["last_sent_at"]
-        else "nothing sent yet"
-    )
-    mark = "✗" if _is_in_trouble(channel) else "✓"
-    trouble = f"; {channel['last_error']}" if channel["last_error"] and mark == "✗" else ""
-    return f"DELIVERY   {mark} {channel['name']}: {sent}, {channel['waiting']} waiting, {channel['failed_24h']} failed{trouble}"
+def _lines_of_channel(channel: Document, now: datetime, *, has_room: bool) -> list[str]:
+    sent = f"last sent {clock(channel['last_sent_at'], now)}" if channel["last_sent_at"] else "nothing sent yet"
+    works = channel["state"] == "working"
+    state = sent if works else state_in_words(channel, now)
+    reason = [] if works or not has_room else [f"             {channel['last_error']}"]
+    return [
+        f"DELIVERY   {channel_mark(channel)} {channel['name']}: {state}, {channel['waiting']} waiting, {_lost(channel)}",
+        *reason,
+    ]
 
 
-def _next_step(alerts: Sequence[Document], verdict: Verdict) -> list[str]:
-    if verdict.name == "stale":
-        return ["Next:  start the service: systemctl start automon, or make run"]
-    return [f"Next:  automon explain {alerts[0]['id']}"] if alerts else []
+def _lost(channel: Document) -> str:
+    expired = f" ({channel['expired_24h']} expired)" if channel["expired_24h"] else ""
+    return f"{channel['failed_24h']} failed{expired}"
+
+
+def _next_step(summary: Document, alerts: Sequence[Document], verdict: Verdict) -> list[str]:
+    stopped = [channel for channel in summary["automon"]["channels"] if channel["state"] == "stopped"]
+    steps = [
+        *([_how_to_check(summary)] if verdict.name == "stale" else []),
+        *([f"automon explain {alerts[0]['id']}"] if alerts and verdict.name != "stale" else []),
+        *([resume_command(stopped[0]) if len(stopped) == 1 else "automon channels"] if stopped else []),
+    ]
+    return [f"{'Next:' if not index else '':5}  {step}" for index, step in enumerate(steps)]
+
+
+def _how_to_check(summary: Document) -> str:
+    if summary["automon"]["services"]:
+        return "see why the service does not check: journalctl -u automon -p warning"
+    return f"start the service: {START_THE_SERVICE}"
 
 
 def explain_screen(story: Document) -> str:
@@ -202,59 +260,26 @@ def _told(transition: Document) -> list[str]:
     by = f" by {transition['actor']}" if transition["actor"] else ""
     note = f' "{transition["note"]}"' if transition["note"] else ""
     first = f"  {when(transition['at'])}  {transition['kind']:<12} {transition['severity']}: {transition['summary']}{by}{note}"
-    return [
-        first,
-        *(
-            f"      {d['channel']}: {d['status']} after {d['attempts']} attempts {d['last_error'] or ''}".rstrip()
-            for d in transition["deliveries"]
-        ),
+    several = with_several_recipients(transition["deliveries"])
+    return [first, *(_delivery_line(delivery, several) for delivery in transition["deliveries"])]
+
+
+def _delivery_line(delivery: Document, several: frozenset[str]) -> str:
+    status = STATES.get(delivery["status"], delivery["status"])
+    tried = delivery["attempts"] or delivery["status"] == "pending"
+    words = [
+        status,
+        f"in digest {delivery['digest_id']}" if delivery["digest_id"] else "",
+        f"after {counted(delivery['attempts'], 'attempt')}" if tried else "",
+        f"instead of {delivery['instead_of']}" if delivery["instead_of"] else "",
     ]
+    why = f": {delivery['last_error']}" if delivery["last_error"] else ""
+    return (
+        f"      {delivery_mark(delivery)} {place(delivery, several)}: {' '.join(word for word in words if word)}{why}"
+    )
 
 
 def _how_to_stop(story: Document) -> list[str]:
     if story["resolved_at"]:
         return []
     return [f"Next:  automon ack {story['id']}", f"       automon silence {shlex.quote(story['source'])} 2h"]
-
-
-def age(seconds: float) -> str:
-    """Write a span as 18s, 5m, 3h or 2d."""
-    for unit, length in (("d", 172800), ("h", 7200), ("m", 120)):
-        if seconds >= length:
-            return f"{int(seconds // {'d': 86400, 'h': 3600, 'm': 60}[unit])}{unit}"
-    return f"{int(seconds)}s"
-
-
-def when(iso: str) -> str:
-    moment = datetime.fromisoformat(iso).astimezone()
-    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname()}"
-
-
-def number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
-
-
-def cut(text: str, width: int) -> str:
-    """Make one line of at most `width` cells of a text that somebody else wrote."""
-    return clip(" ".join(printable(text).split()), width)
-
-
-def clip(line: str, width: int) -> str:
-    """Keep a line within `width` cells; what is cut off shows as an ellipsis."""
-    if cells(line) <= width:
-        return line
-    ends = enumerate(accumulate(map(cells, line)))
-    return line[: next(index for index, end in ends if end > width - 1)] + "…"
-
-
-def printable(line: str) -> str:
-    """Take out what a terminal would obey instead of showing: a task's error message may hold anything."""
-    return "".join(character if character.isprintable() else " " if character.isspace() else "" for character in line)
-
-
-def cells(text: str) -> int:
-    """Count the columns that a terminal gives to a text: two to a Chinese character, none to a combining accent."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )

@@ -9,7 +9,8 @@ from automon.clock import SystemClock
 from automon.config import ChannelConfig, Config
 from automon.errors import AutomonError
 from notifiers.channel import Channel, DeliveryError
-from notifiers.message import Message, compose_test
+from notifiers.message import Message
+from notifiers.notice import compose_test
 from scheduler.configuration import channels_in_use, make_channel, make_desk
 
 

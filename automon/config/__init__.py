@@ -9,6 +9,7 @@ from automon.config.channels import (
     TerminalChannel,
 )
 from automon.config.load import Config, Schedule, ThresholdRow, load_config
+from automon.config.ping import PingConfig
 from automon.config.settings import DatabaseSettings
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DatabaseSettings",
     "EmailChannel",
     "InactiveChannel",
+    "PingConfig",
     "Schedule",
     "SlackChannel",
     "TerminalChannel",

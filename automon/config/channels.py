@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -21,7 +22,7 @@ from automon.config.email_url import (
     is_host,
     parse_email_url,
 )
-from automon.config.types import Flag, Mistake, Port, SecretValue, Section, TimeZone, raise_mistakes, wrong
+from automon.config.types import Flag, Minutes, Mistake, Port, SecretValue, Section, TimeZone, raise_mistakes, wrong
 from automon.models import Severity, TransitionKind
 from automon.secrets import Secret, Unavailable
 
@@ -35,7 +36,10 @@ _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChannelConfig:
-    """A named place that messages go to. `inactive_reason` is empty when the channel is active."""
+    """A named place that messages go to. `inactive_reason` is empty when the channel is active.
+
+    `fallback` is the channel that is told instead when this one has failed for `fallback_after`; None: the journal.
+    """
 
     name: str
     type: str
@@ -43,6 +47,8 @@ class ChannelConfig:
     min_severity: Severity = Severity.LOW
     notify_on: frozenset[TransitionKind] = DEFAULT_NOTIFY_ON
     timezone: ZoneInfo | None = None
+    fallback: str | None = None
+    fallback_after: timedelta = timedelta(minutes=10)
 
     @property
     def active(self) -> bool:
@@ -120,6 +126,11 @@ class AnyChannelSection(Section):
     """Which changes of an alert are sent here."""
     timezone: TimeZone | None = None
     """The time zone of the times in messages, by its IANA name. null: that of `schedule.timezone`."""
+    # Any text: what is wrong with it is found beside the other channels, in `fallback.py`.
+    fallback: str | None = None
+    """The channel that is told instead when this one has failed for `fallback_after_minutes`. null, or a channel that is off: the journal, at error priority."""
+    fallback_after_minutes: Minutes = 10
+    """For how long this channel must have failed before its fallback is told."""
 
     def secrets(self) -> Iterator[tuple[str, Secret | Unavailable]]:
         """Give the key and the value of each secret that the section names."""
@@ -156,6 +167,8 @@ class AnyChannelSection(Section):
             "min_severity": self.min_severity,
             "notify_on": self.notify_on,
             "timezone": self.timezone,
+            "fallback": self.fallback,
+            "fallback_after": timedelta(minutes=self.fallback_after_minutes),
         }
         if reason := self.inactive_reason():
             return InactiveChannel(inactive_reason=reason, **common)

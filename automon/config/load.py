@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import time, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from automon.config import jsonc
 from automon.config.channels import ChannelConfig
+from automon.config.ping import PingConfig
 from automon.config.problems import find_mistakes, problem_of, repeated_keys, spell
 from automon.config.settings import ALERT_TYPES, DatabaseSettings, FileSettings, SourceGuidance, TypeGuidance
 from automon.config.types import plain
@@ -45,6 +46,7 @@ class Schedule:
 
     alert_checks: timedelta
     host_sampling: timedelta
+    self_check: timedelta
     cleanup_at: time
     timezone: ZoneInfo
 
@@ -66,18 +68,25 @@ class Config:
         return Schedule(
             alert_checks=timedelta(seconds=section.alert_checks_seconds),
             host_sampling=timedelta(seconds=section.host_sampling_seconds),
+            self_check=timedelta(seconds=section.self_check_seconds),
             cleanup_at=section.cleanup_at,
             timezone=section.timezone,
         )
 
     @cached_property
     def channels(self) -> tuple[ChannelConfig, ...]:
-        """Every channel in the order of the file, the inactive ones too."""
-        return tuple(section.channel(name) for name, section in self.settings.channels.items())
+        """Every channel in the order of the file, the inactive ones too. The journal stands in for an inactive fallback."""
+        channels = [section.channel(name) for name, section in self.settings.channels.items()]
+        active = {channel.name for channel in channels if channel.active}
+        return tuple(channel if channel.fallback in active else replace(channel, fallback=None) for channel in channels)
 
     @property
     def active_channels(self) -> tuple[ChannelConfig, ...]:
         return tuple(channel for channel in self.channels if channel.active)
+
+    @cached_property
+    def ping(self) -> PingConfig:
+        return self.settings.ping.ping()
 
     def describe_channels(self) -> list[str]:
         """Say for each channel in one line whether it is on, or why not."""
@@ -111,6 +120,9 @@ class Config:
             "failure_rate.min_tasks": settings.alerts.failure_rate_min_tasks,
             "alerts.resolve_after_seconds": settings.alerts.resolve_after_minutes * 60,
             "alerts.remind_after_seconds": settings.alerts.remind_after_minutes * 60,
+            "alerts.blind_after_seconds": settings.alerts.blind_after_minutes * 60,
+            "delivery.messages_per_cause": settings.alerts.messages_per_cause,
+            "delivery.messages_at_once": settings.alerts.messages_at_once,
             "retention.processing_days": retention.processing_days,
             "retention.errors_low_days": retention.errors_days.low,
             "retention.errors_medium_days": retention.errors_days.medium,
@@ -123,6 +135,7 @@ class Config:
             "retention.resolved_alerts_days": retention.resolved_alerts_days,
             "retention.job_runs_days": retention.job_runs_days,
             "schedule.alert_checks_seconds": settings.schedule.alert_checks_seconds,
+            "schedule.self_check_seconds": settings.schedule.self_check_seconds,
         }
 
     def guidance_for(self, alert_type: str, source: str) -> Guidance:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from automon.config import jsonc
 from automon.config.channels import CHANNEL_TYPES
+from automon.config.fallback import fallback_mistakes
 from automon.config.settings import ALERT_TYPES, AlertThresholds, FileSettings
 from automon.config.types import Keys, Mistake, near, plain
 from automon.errors import Problem
@@ -55,11 +56,16 @@ def repeated_keys(document: jsonc.Document, file: str) -> Iterator[Problem]:
 def find_mistakes(raw: Any, environ: Mapping[str, str]) -> tuple[FileSettings | None, list[Mistake]]:
     """Check the parsed file against its shape; returns either the settings or every mistake."""
     try:
-        return _validate(raw, environ), list(level_mistakes(raw))
+        return _validate(raw, environ), list(_mistakes_between_keys(raw))
     except ValidationError as error:
         found = _mistakes(error, raw)
     hidden = _hidden_mistakes(raw, {_cut(mistake.keys) for mistake in found}, environ)
-    return None, [*found, *hidden, *level_mistakes(raw)]
+    return None, [*found, *hidden, *_mistakes_between_keys(raw)]
+
+
+def _mistakes_between_keys(raw: Any) -> Iterator[Mistake]:
+    yield from level_mistakes(raw)
+    yield from fallback_mistakes(raw)
 
 
 def _validate(raw: Any, environ: Mapping[str, str]) -> FileSettings:

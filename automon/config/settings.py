@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from automon.config.channels import ChannelSection
+from automon.config.ping import PingSection
 from automon.config.types import (
     Amount,
     ChannelName,
@@ -204,6 +205,12 @@ class Alerts(Section):
     """An alert is resolved when its value has been below every level for so long."""
     remind_after_minutes: Minutes = 60
     """A critical alert that nobody acknowledged is sent again after so long. 0: never."""
+    messages_per_cause: Count = 3
+    """More messages about one cause than this within 20 seconds on one channel are told as one."""
+    messages_at_once: Count = 5
+    """More messages than this within 20 seconds on one channel are told as one, whatever they are about."""
+    blind_after_minutes: Minutes = 2
+    """When the database does not answer, or no service ran, for so long, every channel is told."""
 
 
 class ScheduleSection(Section):
@@ -211,6 +218,8 @@ class ScheduleSection(Section):
     """Seconds from one check pass to the next."""
     host_sampling_seconds: Seconds = 60
     """Seconds from one look at this host to the next."""
+    self_check_seconds: Seconds = 60
+    """Seconds from one look at automon's own jobs, channels and messages to the next."""
     cleanup_at: ClockTime = Field(default="03:17", validate_default=True)
     """When old facts are removed, once a day, as HH:MM in `timezone`."""
     timezone: TimeZone = Field(default="UTC", validate_default=True)
@@ -268,12 +277,14 @@ class FileSettings(Section):
     guidance: GuidanceSection = GuidanceSection()
     """What a message says beside the numbers: impact, next step and runbook. All of it is optional."""
     alerts: Alerts = Alerts()
-    """When an alert opens, ends and is repeated."""
+    """When an alert opens, ends and is repeated, and how many messages are told as one."""
     schedule: ScheduleSection = Field(default={}, validate_default=True)
     """What runs when."""
     retention: Retention = Retention()
     """How long facts are kept."""
     channels: dict[ChannelName, Annotated[ChannelSection, Field(discriminator="type")]] = Field(default_factory=dict)
     """Where messages go, by a name of your choice. Without an active channel they go to the terminal."""
+    ping: PingSection = Field(default={}, validate_default=True)
+    """A call to somebody outside, again and again while automon works, so that its end is noticed there."""
     database: DatabaseSettings = Field(default={}, validate_default=True)
     """The PostgreSQL database with the facts and the alerts."""

@@ -30,6 +30,9 @@ from automon.secrets import Secret, SecretReferenceError, Unavailable, resolve
 # A zone without any rule, in the file format of RFC 9636: automon must start where no time zone data is installed.
 _UTC_FILE = b"TZif" + bytes(16) + bytes(16) + bytes((0, 0, 0, 1, 0, 0, 0, 4)) + bytes(6) + b"UTC\0"
 
+# What is told when a channel without a fallback has failed; no channel of the file can be it.
+JOURNAL = "journal"
+
 SECRET_PATTERN = r"^\$(env|file|cred|literal):.+"  # noqa: S105 - a pattern, not a password
 
 
@@ -161,9 +164,15 @@ def _source_name(value: str) -> str:
     return value
 
 
+def is_channel_name(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", text) is not None
+
+
 def _channel_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", value):
+    if not is_channel_name(value):
         raise wrong("cannot be the name of a channel", "letters, digits, - _ and ., at most 63")
+    if value == JOURNAL:
+        raise wrong("is reserved for the journal of the service", "another name")
     return value
 
 

@@ -31,7 +31,8 @@ Which database is used: the one behind `--database-url`, else that of the config
 | 1 | it did not; what to do stands on stderr |
 | 64 | the command was called wrongly |
 
-`automon status` and `automon alerts` have codes of their own, which a monitoring plugin can use as they are.
+`automon status`, `automon alerts`, `automon channels` and `automon canary` have codes of their own, which a monitoring
+plugin can use as they are.
 
 Messages and tables go to stdout, errors and hints to stderr. With `--json` stdout is one JSON object with a
 `schema_version`. `automon run` logs to stderr: readable lines on a terminal, JSON elsewhere, or what the variable
@@ -43,18 +44,26 @@ Messages and tables go to stdout, errors and hints to stderr. With `--json` stdo
 
 
 def reference_page() -> str:
-    """Write the page about every command in the order of the alphabet."""
-    commands = [automon.commands[name] for name in sorted(automon.commands)]
+    """Write the page about every command in the order of the alphabet, a group's own commands behind it."""
+    commands = list(_commands(automon))
     summary = [
-        f"| [`{command.name}`](#automon-{command.name}) | {_first_sentence(command)} |\n" for command in commands
+        f"| [`{name}`](#automon-{name.replace(' ', '-')}) | {_first_sentence(command)} |\n"
+        for name, command in commands
     ]
-    return _INTRODUCTION + "".join(summary) + "".join(_section(command) for command in commands)
+    return _INTRODUCTION + "".join(summary) + "".join(_section(name, command) for name, command in commands)
 
 
-def _section(command: click.Command) -> str:
-    context = click.Context(command, info_name=f"automon {command.name}")
+def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in sorted(group.commands.items()):
+        yield f"{prefix}{name}", command
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
+
+
+def _section(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=f"automon {name}")
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    lines = [f"\n## automon {command.name}\n", f"```text\n{usage}\n```\n", *_paragraphs(command)]
+    lines = [f"\n## automon {name}\n", f"```text\n{usage}\n```\n", *_paragraphs(command)]
     rows = [_option_row(option, context) for option in _options(command)]
     if rows:
         lines += ["| option | meaning |\n|---|---|\n" + "".join(rows)]

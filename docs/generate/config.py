@@ -26,7 +26,7 @@ With `"$schema": "./monitoring_config.schema.json"` as its first key, an editor 
 
 ## Secrets
 
-`webhook_url`, `url` and `password` of a channel and `database.url` say where the secret comes from:
+`webhook_url`, `url` and `password` of a channel, `ping.url` and `database.url` say where the secret comes from:
 
 | value | the secret is |
 |---|---|
@@ -36,8 +36,8 @@ With `"$schema": "./monitoring_config.schema.json"` as its first key, an editor 
 | `"$literal:…"` | what stands behind the colon, if it must be in this file |
 
 Anything else is refused, so that no password gets into the file by accident. A source that is not there is a mistake,
-except for a channel with `"optional": true`, which is then off, and for an environment variable in `database.url`,
-without which automon uses its embedded database.
+except for a channel and the ping with `"optional": true`, which are then off, and for an environment variable in
+`database.url`, without which automon uses its embedded database.
 
 ## The email URL
 

@@ -41,12 +41,12 @@ Grant them to the users of your applications: `GRANT automon_writer TO app`. The
 _ROLES = (("Recording", "automon_writer"), ("Asking", "automon_reader"), ("Acting", "automon_operator"))
 _RUNNING = (
     "check_error_rate_alerts", "check_processing_performance_alerts", "check_system_health_alerts", "check_queue_backlog_alerts", "check_host_alerts",
-    "resolve_resolved_alerts", "run_monitoring_checks", "cleanup_old_monitoring_data", "ensure_partitions", "set_threshold", "set_setting", "setting",
+    "resolve_resolved_alerts", "run_monitoring_checks", "check_automon_alerts", "cleanup_old_monitoring_data", "ensure_partitions", "set_threshold", "set_setting", "setting",
     "thresholds_in_force", "grant_to_roles",
 )  # fmt: skip
 _FOR_THE_SERVICE = (
-    "sync_configuration", "apply_findings", "claim_deliveries", "finish_delivery_attempt", "next_delivery_in", "delivery_message", "begin_job_run",
-    "finish_job_run", "last_success_of",
+    "sync_configuration", "apply_findings", "claim_delivery", "finish_delivery_attempt", "next_delivery_in", "delivery_message", "tend_deliveries", "beat", "leave",
+    "report_outage", "claim_job_run", "begin_job_run", "finish_job_run",
 )  # fmt: skip
 _ELSEWHERE = {"AM006": "every function that records", "AM010": "the migration", "AM011": "the migration"}
 _OF_A_DAY = "_[0-9]{8}$"

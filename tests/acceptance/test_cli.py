@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.support.calls import JOURNAL, channel
+from tests.support.markdown import ROOT
 from tests.support.postgres import PostgresUnderTest
-from tests.support.service import Look, channels_of, make_config, run_automon, write_config
+from tests.support.service import Look, ServiceProcess, channels_of, make_config, run_automon, write_config
 from tests.support.slack import Answer, FakeSlack
 from tests.support.smtp import FakeSmtp
 
 Automon = Callable[..., subprocess.CompletedProcess[str]]
+StartService = Callable[..., ServiceProcess]
 
 
 @pytest.fixture
@@ -38,11 +42,32 @@ def open_alerts(look: Look, *pending: int) -> None:
     look("check_queue_backlog_alerts")
 
 
-def assert_fits_a_terminal(screen: str) -> None:
-    lines = screen.splitlines()
-    assert len(lines) <= 24, screen
-    assert max(map(len, lines)) <= 80, screen
+def know(look: Look, *channels: str) -> None:
+    """Bring channels from a config, as a service does."""
+    look.configure(channels=[channel(name, recipients=["webhook"]) for name in channels] + [JOURNAL])
+
+
+def attempt(look: Look, channel: str, outcome: str = "sent", **how: object) -> int:
+    """Claim the next message of a channel and say how the attempt went, as a service does; answer its number."""
+    number: int = look("claim_delivery", channel, "test:1:1")["delivery_id"]
+    look("finish_delivery_attempt", number, "test:1:1", outcome, 0.2, **how)
+    return number
+
+
+def stop(look: Look, channel: str) -> int:
+    return attempt(
+        look, channel, "failed", p_detail="Slack answered 404 no_service", p_reason="gone", p_stops_channel=True
+    )
+
+
+def assert_is_within_a_terminals_width(screen: str) -> None:
+    assert max(map(len, screen.splitlines())) <= 80, screen
     assert "\x1b" not in screen
+
+
+def assert_fits_a_terminal(screen: str) -> None:
+    assert len(screen.splitlines()) <= 24, screen
+    assert_is_within_a_terminals_width(screen)
 
 
 # status -------------------------------------------------------------------------------------------------------
@@ -97,11 +122,70 @@ def test_status_as_json_has_the_same_facts(look: Look, automon: Automon) -> None
     assert (alert["source"], alert["severity"], alert["summary"]) == ("queue-00", "critical", "640 waiting (limit 500)")
 
 
+def test_status_shows_a_stopped_channel_with_its_reason_and_the_way_back(look: Look, automon: Automon) -> None:
+    know(look, "email", "slack")
+    check_ran(look)
+    open_alerts(look, 640)
+    attempt(look, "email")
+    stop(look, "slack")
+
+    done = automon("status")
+
+    assert done.returncode == 2
+    lines = done.stdout.splitlines()
+    where = lines.index("             gone: Slack answered 404 no_service")
+    assert lines[where - 1].startswith("DELIVERY   ✗ slack: STOPPED since ")
+    assert lines[where - 1].endswith(", 1 waiting, 0 failed")
+    assert lines[where + 1].startswith("DELIVERY   ✓ email: last sent ")
+    assert lines[-1] == "       automon channels resume slack"
+    assert_fits_a_terminal(done.stdout)
+
+
+def test_status_names_the_services_and_without_one_trusts_checks_that_run(look: Look, automon: Automon) -> None:
+    check_ran(look)
+
+    alone = automon("status")
+    look("beat", "ops-1:3f9a1c:4711", "0.1.0")
+    look("beat", "ops-2:77aa10:4711", "0.1.0")
+    accompanied = automon("status")
+
+    assert (alone.returncode, accompanied.returncode) == (0, 0)
+    assert "AUTOMON    no service runs; last check " in alone.stdout
+    assert "AUTOMON    2 services: ops-1, ops-2; last check " in accompanied.stdout
+
+
+def test_status_without_a_service_and_without_checks_says_that_nothing_checks(look: Look, automon: Automon) -> None:
+    check_ran(look)
+    look.ask("UPDATE public.job_runs SET started_at = started_at - interval '2 hours'")
+
+    done = automon("status")
+
+    assert done.returncode == 3
+    assert done.stdout.startswith("◌ AUTOMON IS NOT CHECKING   no service runs; last check 2h ago")
+    assert "Next:  start the service" in done.stdout
+
+
+def test_status_tells_for_a_day_that_automon_was_blind(look: Look, automon: Automon) -> None:
+    look("beat", "ops-1:3f9a1c:4711", "0.1.0")
+    look.ask(
+        "UPDATE public.watch_state SET seen_at = now() - interval '3 hours', seen_until = now() - interval '3 hours'"
+    )
+    look("beat", "ops-1:3f9a1c:4712", "0.1.0")
+    look("tell_of_blindness", look.one("SELECT now() + interval '1 minute'"))
+    check_ran(look)
+
+    done = automon("status")
+
+    [line] = [line for line in done.stdout.splitlines() if "was blind" in line]
+    assert line.startswith("AUTOMON    was blind ")
+    assert line.endswith(" UTC (3 h): no service ran")
+
+
 def test_status_without_a_database_is_neither_well_nor_ill(tmp_path: Path) -> None:
     write_config(tmp_path, make_config())
     nowhere = {"DATABASE_URL": "postgresql://automon:s3cret-word@127.0.0.1:9/work"}
 
-    for command in ("status", "alerts"):
+    for command in ("status", "alerts", "channels", "canary"):
         done = run_automon(tmp_path, command, environment=nowhere)
         assert done.returncode == 4
         assert done.stdout == ""
@@ -159,7 +243,7 @@ def test_an_alert_is_explained_with_its_story(look: Look, automon: Automon) -> N
         "acknowledged, error_rate, since ",
         "112x  timeout  no answer after",
         "opened       critical: 112 errors",
-        "ops: pending after 0 attempts",
+        "◌ ops: waiting after 0 attempts",
         'acknowledged critical: 112 errors in the last hour (limit 100) by ana "relay restarted"',
         f"automon ack {number}",
     ):
@@ -221,6 +305,279 @@ def test_an_alert_that_there_is_not_is_a_sentence_with_a_hint(command: tuple[str
     assert "Traceback" not in done.stderr
 
 
+# deliveries ---------------------------------------------------------------------------------------------------
+
+
+def test_deliveries_are_listed_newest_first_with_what_became_of_them(look: Look, automon: Automon) -> None:
+    know(look, "email", "slack")
+    look("beat", "ops-1:3f9a1c:4711", "0.1.0")
+    look("silence_alerts", "queue-01", timedelta(hours=1))
+    open_alerts(look, 640, 60)
+    sent = attempt(look, "slack")
+    refused = attempt(look, "email", "failed", p_detail="550 no such user", p_reason="refused", p_final_status="failed")
+
+    done = automon("deliveries")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_is_within_a_terminals_width(done.stdout)
+    head, *lines = done.stdout.splitlines()
+    assert head.split() == ["ID", "UTC", "CHANNEL", "MESSAGE", "TRIES", "TOOK"]
+    # The journal speaks for email, which has no fallback of its own; the other alert is silenced for both.
+    told = [(line[0], line.split()[1], line.split(maxsplit=3)[3]) for line in lines if line[0] != " "]
+    assert [mark for mark, _, _ in told] == ["◌", "–", "–", "✓", "✗"]
+    assert told[0][2] == "journal  #1 opened queue-00"
+    assert lines[1].strip() == "instead of email"
+    assert [number for _, number, _ in told[3:]] == [str(max(sent, refused)), str(min(sent, refused))]
+    assert lines[-1].strip() == "fallback told; refused: 550 no such user"
+
+
+def test_deliveries_are_filtered_and_given_raw(look: Look, automon: Automon) -> None:
+    know(look, "email", "slack")
+    open_alerts(look, 640, 700)
+    sent = attempt(look, "slack")
+    stop(look, "slack")
+
+    def listed(*filters: str) -> list[dict[str, object]]:
+        document = json.loads(automon("deliveries", "--json", *filters).stdout)
+        assert document["schema_version"] == 1
+        return list(document["deliveries"])
+
+    [of_slack] = [found for found in listed("--channel", "slack", "--alert", "1") if found["channel"] == "slack"]
+    assert (of_slack["id"], of_slack["status"], of_slack["source"]) == (sent, "sent", "queue-00")
+    assert {found["channel"] for found in listed("--channel", "email")} == {"email"}
+    assert {found["status"] for found in listed("--channel", "slack", "--trouble")} == {"pending"}
+    assert len(listed("--limit", "1")) == 1
+
+
+def test_a_digest_is_one_line_and_its_members_are_listed_on_request(look: Look, automon: Automon) -> None:
+    look.configure(
+        channels=[channel("slack", recipients=["webhook"]), JOURNAL], settings={"delivery.messages_per_cause": 2}
+    )
+    open_alerts(look, *(640,) * 12)
+    digest = attempt(look, "slack")
+
+    folded, members = automon("deliveries"), automon("deliveries", "--digest", str(digest))
+
+    assert_is_within_a_terminals_width(folded.stdout)
+    first, second, third = folded.stdout.splitlines()[1:]
+    assert f"✓ {digest} " in first
+    assert "digest of 12" in first
+    assert f"12 in digest {digest}" in second
+    assert third.strip() == f"automon deliveries --digest {digest}"
+    assert [line.split("#")[1] for line in members.stdout.splitlines()[1:]] == [
+        f"{number} opened queue-{number - 1:02}" for number in range(12, 0, -1)
+    ]
+
+
+def test_without_deliveries_the_filter_and_the_next_command_are_named(look: Look, automon: Automon) -> None:
+    know(look, "slack")
+    look("beat", "ops-1:3f9a1c:4711", "0.1.0")
+
+    none, of_slack = automon("deliveries"), automon("deliveries", "--channel", "slack", "--trouble")
+
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == "No message yet. Try the channels: automon canary\n"
+    assert (of_slack.returncode, of_slack.stdout) == (0, "")
+    assert of_slack.stderr == "No message through slack in trouble. All messages: automon deliveries\n"
+    assert json.loads(automon("deliveries", "--json").stdout) == {"schema_version": 1, "deliveries": []}
+
+
+def test_what_waits_because_no_service_runs_is_listed_with_that_reason(look: Look, automon: Automon) -> None:
+    know(look, "slack")
+    open_alerts(look, 640)
+
+    for command in (("deliveries",), ("deliveries", "--trouble")):
+        done = automon(*command)
+        assert done.returncode == 0
+        assert done.stderr.endswith(
+            "No service runs, so nobody sends. Start it: systemctl start automon, or make run\n"
+        )
+
+
+def test_a_channel_that_there_is_not_is_refused_with_those_that_are(look: Look, automon: Automon) -> None:
+    know(look, "email", "slack")
+
+    for command in (("deliveries", "--channel", "pager"), ("channels", "resume", "pager"), ("canary", "pager")):
+        done = automon(*command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "there is no channel" in done.stderr
+        assert "The service knows email, slack." in done.stderr
+        assert len(done.stderr.splitlines()) == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_what_a_channel_was_told_that_is_gone_can_still_be_listed(look: Look, automon: Automon) -> None:
+    know(look, "slack")
+    open_alerts(look, 640)
+    know(look, "email")
+
+    done = automon("deliveries", "--channel", "slack")
+
+    assert done.returncode == 0
+    assert "the channel or the recipient is no longer in the config" in done.stdout
+
+
+# channels -----------------------------------------------------------------------------------------------------
+
+
+def test_channels_that_work_are_all_well(look: Look, automon: Automon) -> None:
+    know(look, "email", "slack")
+    look("beat", "ops-1:3f9a1c:4711", "0.1.0")
+    open_alerts(look, 640)
+    attempt(look, "slack")
+
+    done = automon("channels")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["CHANNEL", "STATE", "SENT", "WAITING", "FAILED", "EXPIRED", "FALLBACK"],
+        ["✓", "email", "working", "never", "1", "0", "0", "journal"],
+        [
+            "✓",
+            "slack",
+            "working",
+            look.one("SELECT to_char(now() AT TIME ZONE 'UTC', 'HH24:MI')"),
+            "0",
+            "0",
+            "0",
+            "journal",
+        ],
+    ]
+
+
+def test_a_stopped_channel_is_taken_up_again_and_told_so(look: Look, automon: Automon) -> None:
+    know(look, "email", "slack")
+    look("beat", "ops-1:3f9a1c:4711", "0.1.0")
+    open_alerts(look, 640, 700)
+    stop(look, "slack")
+
+    ill = automon("channels")
+    resumed, again = automon("channels", "resume", "slack"), automon("channels", "resume", "slack")
+    well = automon("channels")
+
+    assert (ill.returncode, well.returncode) == (1, 0)
+    assert_is_within_a_terminals_width(ill.stdout)
+    assert ill.stdout.splitlines()[1].startswith("✗ slack    STOPPED since ")
+    assert ill.stdout.splitlines()[2].strip() == "gone: Slack answered 404 no_service"
+    assert "repair it, then: automon channels resume slack" in ill.stdout
+    assert resumed.stdout == "slack is taken up again; 2 messages wait and are tried now\n"
+    assert again.stdout == "slack was working; 2 messages wait and are tried now\n"
+    assert "STOPPED" not in well.stdout
+    assert not look.one("SELECT count(*) FROM public.notification_channels WHERE stopped_at IS NOT NULL")
+
+
+def test_a_failing_channel_says_when_it_is_tried_again_and_who_is_told_instead(look: Look, automon: Automon) -> None:
+    know(look, "slack")
+    open_alerts(look, 640)
+    pause = timedelta(minutes=2)
+    attempt(
+        look, "slack", "failed", p_detail="no route to host", p_reason="unreachable", p_retry_after=pause,
+        p_channel_pause=pause,
+    )  # fmt: skip
+
+    done = automon("channels")
+
+    assert done.returncode == 1
+    line, reason, outlook = done.stdout.splitlines()[1:]
+    assert line.startswith("▲ slack    failing since ")
+    assert reason.strip() == "unreachable: no route to host"
+    assert outlook.strip().startswith("next try ")
+    assert "the journal is told instead from " in outlook
+    [state] = json.loads(automon("channels", "--json").stdout)["channels"]
+    assert (state["state"], state["waiting"], state["last_error"]) == ("failing", 1, reason.strip())
+
+
+def test_options_before_a_subcommand_are_not_lost(tmp_path: Path, look: Look, database_url: str) -> None:
+    know(look, "slack")
+    write_config(tmp_path, make_config())
+
+    done = run_automon(tmp_path, "channels", "--database-url", database_url, "resume", "slack")
+
+    assert (done.returncode, done.stdout) == (0, "slack was working; nothing waits\n")
+    assert done.stderr == "No service runs, so nobody sends. Start it: systemctl start automon, or make run\n"
+
+
+def test_without_a_channel_nobody_can_be_told_and_that_is_not_well(automon: Automon) -> None:
+    for command in ("channels", "canary"):
+        done = automon(command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("No channel is known: no service has brought one from its config yet.")
+
+
+# canary -------------------------------------------------------------------------------------------------------
+
+
+def test_a_canary_takes_the_way_of_alerts_to_every_recipient(
+    slack: FakeSlack, smtp: FakeSmtp, automon: Automon, start_service: StartService
+) -> None:
+    environment = channels_of(slack, smtp, to="ana@acme.example,ben@acme.example")
+    start_service(environment=environment).wait_until_ready()
+
+    done = automon("canary", "--by", "ana")
+
+    assert done.returncode == 0, done
+    assert_is_within_a_terminals_width(done.stdout)
+    lines = {line.split(": arrived in ")[0] for line in done.stdout.splitlines()}
+    assert lines == {"✓ slack", "✓ email (ana@acme.example)", "✓ email (ben@acme.example)"}
+    [post] = slack.posts
+    assert "canary, nothing is wrong" in post.preview
+    assert "ana" in post.text
+    assert len(smtp.mails) == 2
+
+    one = json.loads(automon("canary", "slack", "--json").stdout)
+    assert (one["schema_version"], one["arrived"], len(one["services"])) == (1, True, 1)
+    [receipt] = one["canaries"]
+    assert (receipt["channel"], receipt["status"], receipt["attempts"]) == ("slack", "sent", 1)
+
+
+def test_a_canary_says_which_channel_does_not_work_and_how_to_go_on(
+    smtp: FakeSmtp, automon: Automon, start_service: StartService
+) -> None:
+    with FakeSlack(Answer.no_service()) as slack:
+        start_service(environment=channels_of(slack, smtp)).wait_until_ready()
+
+        first, second = automon("canary"), automon("canary", "slack")
+        slack_works = automon("channels", "resume", "slack"), automon("canary", "slack")
+
+    assert (first.returncode, second.returncode) == (1, 1)
+    for done in (first, second):
+        assert_is_within_a_terminals_width(done.stdout)
+        assert "✗ slack: STOPPED since " in done.stdout
+        assert "gone: Slack answered 404" in done.stdout
+        assert "  repair it, then: automon channels resume slack\n" in done.stdout
+    assert "✓ email: arrived in " in first.stdout
+    assert [done.returncode for done in slack_works] == [0, 0]
+
+
+def test_a_canary_is_waited_for_no_longer_than_asked_and_says_what_failed(
+    automon: Automon, start_service: StartService
+) -> None:
+    with FakeSlack(*[Answer.broken()] * 20) as slack:
+        start_service(environment=channels_of(slack)).wait_until_ready()
+
+        done = automon("canary", "--timeout", "3s")
+
+    assert done.returncode == 1
+    assert_is_within_a_terminals_width(done.stdout)
+    assert done.stdout.startswith("◌ slack: ")
+    assert "500" in done.stdout
+
+
+def test_without_a_service_a_canary_is_not_waited_for(look: Look, automon: Automon) -> None:
+    know(look, "slack")
+
+    done = automon("canary")
+
+    assert done.returncode == 1
+    assert done.stdout == "◌ slack: waits to be sent (delivery 1)\n"
+    assert done.stderr == (
+        "No service runs, so nobody sends; canaries expire in 5 minutes. Start it:\n  systemctl start automon, or make run\n"
+    )
+    assert look.ask("SELECT subject, status, channel FROM public.alert_deliveries") == [
+        {"subject": "canary", "status": "pending", "channel": "slack"}
+    ]
+
+
 # check-config, send-test, migrate -----------------------------------------------------------------------------
 
 
@@ -232,6 +589,7 @@ def test_a_right_config_is_confirmed_with_its_channels(automon: Automon) -> None
         "monitoring_config.json is right",
         "  slack: off (SLACK_WEBHOOK_URL is not set)",
         "  email: off (AUTOMON_EMAIL_URL is not set)",
+        "  ping: off (AUTOMON_PING_URL is not set)",
     ]
 
 
@@ -307,7 +665,8 @@ def test_migrating_twice_changes_nothing_the_second_time(tmp_path: Path, empty_d
     second = run_automon(tmp_path, "migrate", environment=environment)
 
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "applied 10 files" in first.stdout
+    files = [path for path in ROOT.glob("sql/*.sql") if path.name != "000_main_migration.sql"]
+    assert f"applied {len(files)} files" in first.stdout
     assert "nothing to do, the schema is up to date" in second.stdout
 
 
@@ -326,7 +685,16 @@ def test_a_database_that_is_not_migrated_is_said_with_the_remedy(tmp_path: Path,
 
 @pytest.mark.parametrize(
     "arguments",
-    [("frobnicate",), ("status", "--color"), ("ack",), ("ack", "first"), ("silence", "mail", "tomorrow")],
+    [
+        ("frobnicate",),
+        ("status", "--color"),
+        ("ack",),
+        ("ack", "first"),
+        ("silence", "mail", "tomorrow"),
+        ("channels", "slack"),
+        ("deliveries", "--limit", "0"),
+        ("canary", "--timeout", "soon"),
+    ],
     ids=" ".join,
 )
 def test_a_usage_error_has_its_own_exit_code(arguments: tuple[str, ...], automon: Automon) -> None:
@@ -379,6 +747,9 @@ def test_help_explains_every_command(tmp_path: Path) -> None:
         "migrate",
         "check-config",
         "send-test",
+        "deliveries",
+        "channels",
+        "canary",
         "status",
         "alerts",
         "explain",

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from notifiers.words import ALERT_TYPES
+from notifiers.words import ALERT_TYPES, OWN_TYPES
 from tests.support.service import ServiceProcess, channels_of
 from tests.support.slack import FakeSlack
 from tests.support.smtp import FakeSmtp
 
 DEMO = Path("examples/demo.py").resolve()
 # A demo does not wear the newcomer's processor out, and does not let a host die.
-NOT_PLAYED = {"host_cpu", "host_memory", "host_silence", "host_disk", "job_failure"}
+NOT_PLAYED = {"host_cpu", "host_memory", "host_silence", "host_disk", *OWN_TYPES}
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.acceptance.conftest import StartService
 from tests.support.service import Look, make_config
 
@@ -14,12 +16,16 @@ def test_each_run_is_recorded_with_its_outcome_and_counts(look: Look, start_serv
     look.wait_for(
         "SELECT count(*) = 1 FROM public.job_runs WHERE job = 'alert_checks' AND counts = '{\"alerts_changed\": 1}'"
     )
-    look.wait_for("SELECT count(*) >= 2 FROM public.job_runs WHERE job = 'host_sampling' AND outcome = 'succeeded'")
+    for job in ("host_sampling", "self_check"):
+        look.wait_for("SELECT count(*) >= 2 FROM public.job_runs WHERE job = %s AND outcome = 'succeeded'", job)
 
     assert service.stop() == 0
+    checked = look.ask("SELECT DISTINCT counts FROM public.job_runs WHERE job = 'self_check' AND outcome = 'succeeded'")
+    assert checked == [{"counts": {"alerts_changed": 0, "expired": 0, "handed_on": 0}}]
     run = look.ask("SELECT * FROM public.job_runs WHERE job = 'host_sampling' ORDER BY id")[1]
     assert run["counts"] == {"sampled": 1, "stored": 1, "waiting": 0, "dropped": 0}
-    assert run["instance"].endswith(f":{service.pid}")
+    # Two services in containers may share their host's name and their process number.
+    assert re.fullmatch(rf"[^:]+:[0-9a-f]{{6}}:{service.pid}", run["instance"])
     assert run["error"] is None
     assert run["started_at"] <= run["finished_at"]
 

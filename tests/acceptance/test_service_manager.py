@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,26 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
 
-    def wait_for(self, line: str, seconds: float = 20) -> None:
-        """Wait until a datagram holds a line that begins so."""
+    def wait_for(self, line: str, *, count: int = 1, seconds: float = 20) -> None:
+        """Wait until so many lines were heard that begin so."""
         deadline = time.monotonic() + seconds
-        while not any(said.startswith(line) for datagram in self.heard for said in datagram.splitlines()):
+        while self.times(line) < count:
             self._socket.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 self.heard.append(self._socket.recv(4096).decode())
             except TimeoutError:
                 raise AssertionError(f"no {line} within {seconds} s, only {self.heard}") from None
+
+    def times(self, line: str) -> int:
+        """Answer how many lines were heard that begin so, of what was waited for."""
+        return sum(said.startswith(line) for datagram in self.heard for said in datagram.splitlines())
+
+    def hear(self) -> None:
+        """Hear all that was said until now."""
+        self._socket.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                self.heard.append(self._socket.recv(4096).decode())
 
     def forget(self) -> None:
         self.heard.clear()

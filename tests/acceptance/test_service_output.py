@@ -38,8 +38,7 @@ def test_the_banner_says_where_everything_is(look: Look, slack: FakeSlack, start
     assert "config    monitoring_config.json" in banner
     assert "channels  slack: on, from severity low" in banner
     assert "email: off (AUTOMON_EMAIL_URL is not set)" in banner
-    assert "checks    next at " in banner
-    assert "then every 5 min" in banner
+    assert "checks    every 5 min, the first at once" in banner
 
 
 def test_without_a_channel_and_without_a_reader_each_message_is_one_line_at_error_priority(
@@ -66,7 +65,7 @@ def test_every_line_is_json_with_time_level_and_event_and_those_of_libraries_are
     service = start_service(None, channels_of(slack, smtp))
     service.wait_until_ready()
     look.raise_alert(640)
-    service.wait_for_event("delivery_given_up")
+    service.wait_for_event("channel_stopped")
     look.ask("DROP TABLE public.host_metrics")
     service.wait_for_event("job_failed", job="host_sampling")
     assert service.stop() == 0

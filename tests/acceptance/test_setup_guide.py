@@ -19,6 +19,7 @@ from tests.support.checkout import make_checkout, newcomers_environment, running
 from tests.support.markdown import Block, page
 from tests.support.postgres import PostgresUnderTest
 from tests.support.psql import psql_program
+from tests.support.service import ServiceProcess, channels_of, make_config
 from tests.support.slack import FakeSlack
 from tests.support.smtp import FakeSmtp
 
@@ -32,6 +33,7 @@ NOT_RUN = {
     "sudo systemctl reload automon": "it needs root and a systemd; the systemd tests reload the installed service",
     "sudo make install\nsudoedit": "it needs root and a systemd; the systemd tests install",
     "git pull": "it needs a remote repository; the migration tests upgrade",
+    "export AUTOMON_PING_URL": "it names a service outside; the tests of the ping have one of their own",
 }
 # Blocks that have a test of their own below.
 RUN_BY_THEMSELVES = (
@@ -48,6 +50,8 @@ RUN_BY_THEMSELVES = (
     'id="backup-',
     'psql "$DATABASE_URL" -qAtc "SELECT update_system_health',
     ".venv/bin/automon status",
+    ".venv/bin/automon canary",
+    ".venv/bin/automon channels resume",
 )
 
 
@@ -116,8 +120,8 @@ def test_the_guide_says_what_each_column_of_a_view_is_for(view: str, database_ur
     assert columns == {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
 
 
-def test_the_guide_has_all_six_views() -> None:
-    assert 6 == len(set(VIEWS))
+def test_the_guide_has_all_seven_views() -> None:
+    assert 7 == len(set(VIEWS))
 
 
 def test_what_the_guide_has_pg_cron_run_is_a_statement_that_runs(lively_database: str) -> None:
@@ -168,7 +172,7 @@ def test_the_guides_migration_by_automon_and_then_by_psql_installs_once(
     done = shell(by_automon + by_psql, checkout, with_psql())
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert "applied 10 files" in done.stdout
+    assert "applied 12 files" in done.stdout
     assert "the schema is up to date" in done.stdout
 
 
@@ -276,6 +280,7 @@ def test_the_guides_configs_load(block: Block, tmp_path: Path) -> None:
     environment = {
         "DATABASE_URL": "postgresql://user@host/db",
         "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/x",
+        "AUTOMON_EMAIL_URL": "smtp://automon:choose-one@mail.example.org?from=automon@example.org&to=ops@example.org",
         "MAIL_PASSWORD": "choose-one",
         "OPS_URL": "ntfy://ntfy.example.org/automon",
     }
@@ -363,6 +368,27 @@ def test_the_guides_commands_take_an_alert_in_hand(lively_database: str, checkou
     assert list(EXPECTED_OF_THE_CLI) == list(said)
     for command, expected in EXPECTED_OF_THE_CLI.items():
         assert expected in said[command].stdout, said[command]
+
+
+def test_the_guides_commands_take_messages_in_hand(
+    lively_database: str, checkout: Path, tmp_path: Path, slack: FakeSlack
+) -> None:
+    environment = {"DATABASE_URL": lively_database, **channels_of(slack)}
+    with ServiceProcess(tmp_path, make_config(), environment) as service:
+        service.wait_until_ready()
+        lines = [
+            *block(".venv/bin/automon canary").text.splitlines(),
+            *block(".venv/bin/automon channels resume").text.splitlines(),
+        ]
+
+        said = [shell(line, checkout, newcomers_environment(environment)) for line in lines]
+
+    canary, channels, trouble, of_alert, resumed = said
+    assert "✓ slack: arrived in" in canary.stdout
+    assert "slack" in channels.stdout
+    assert ("", 0) == (trouble.stdout, trouble.returncode)
+    assert "#41 opened" in of_alert.stdout
+    assert "slack was working" in resumed.stdout
 
 
 def test_the_guides_python_reports_a_task_and_its_steps(lively_database: str, checkout: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.auditor import Audit, table
 from tests.support.postgres import PostgresUnderTest
 from tests.support.proxy import TcpProxy
 from tests.support.service import Document, Look, ServiceProcess, make_config
@@ -17,6 +18,8 @@ from tests.support.slack import FakeSlack
 from tests.support.smtp import FakeSmtp
 
 StartService = Callable[..., ServiceProcess]
+KeepAudit = Callable[[Audit], None]
+AUDITS = pytest.StashKey[list[Audit]]()
 
 
 @pytest.fixture
@@ -64,3 +67,17 @@ def start_service(tmp_path: Path, database_url: str) -> Iterator[StartService]:
             return stack.enter_context(ServiceProcess(tmp_path, config or make_config(), values, **options))
 
         yield start
+
+
+@pytest.fixture
+def keep_audit(pytestconfig: pytest.Config) -> KeepAudit:
+    """Keep what an auditor has found for the table at the end of the run."""
+    return pytestconfig.stash.setdefault(AUDITS, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table; with several workers it stays with them."""
+    audits = config.stash.get(AUDITS, [])
+    if audits:
+        terminalreporter.section("what became of the alerts")
+        terminalreporter.write_line("\n".join(table(audits)))

@@ -117,21 +117,44 @@ def test_channels_are_known_by_name_and_recipients_and_no_secret_is_stored(
     rows = calls.ask("SELECT name, recipients, min_severity, notify_on FROM public.notification_channels ORDER BY name")
     assert [(row["name"], row["recipients"]) for row in rows] == [
         ("email", ["b@acme.example", "c@acme.example"]),
+        ("journal", ["terminal"]),
         ("ops", ["json"]),
         ("screen", ["terminal"]),
         ("slack", ["webhook"]),
     ]
     assert rows[0]["notify_on"] == ["opened"]
-    assert rows[3]["min_severity"] == "high"
-    assert "s3cret" not in str(rows)
-    assert "fakeWebhookToken" not in str(rows)
+    assert rows[1]["notify_on"] == []
+    assert rows[4]["min_severity"] == "high"
+    stored = str(calls.ask("SELECT * FROM public.notification_channels"))
+    assert "s3cret" not in stored
+    assert "fakeWebhookToken" not in stored
+
+
+def test_a_channel_with_another_secret_or_address_is_told_from_what_it_was(
+    tmp_path: Path, store: Store, calls: Calls
+) -> None:
+    def fingerprints(**channels: Row) -> dict[str, str]:
+        put_in_force(store, load(tmp_path, {"channels": channels}))
+        rows = calls.ask("SELECT name, fingerprint FROM public.notification_channels WHERE name <> 'journal'")
+        return {row["name"]: row["fingerprint"] for row in rows}
+
+    slack = {"type": "slack", "webhook_url": "$env:SLACK_WEBHOOK_URL"}
+    before = fingerprints(slack=slack, other=slack)
+
+    assert len(set(before.values())) == 2
+    assert fingerprints(slack={**slack, "min_severity": "high"}, other=slack) == before
+    another = {**slack, "webhook_url": "$literal:https://hooks.slack.com/services/T0FAKE000/B0FAKE000/another000000"}
+    after = fingerprints(slack=another, other=slack)
+    assert after["slack"] != before["slack"]
+    assert after["other"] == before["other"]
 
 
 def test_without_an_active_channel_the_terminal_is_told(store: Store, calls: Calls) -> None:
     put_in_force(store, load_config(SHIPPED, {}))
 
-    assert calls.ask("SELECT name, recipients FROM public.notification_channels") == [
-        {"name": "terminal", "recipients": ["terminal"]}
+    assert calls.ask("SELECT name, recipients FROM public.notification_channels ORDER BY name") == [
+        {"name": "journal", "recipients": ["terminal"]},
+        {"name": "terminal", "recipients": ["terminal"]},
     ]
 
 

@@ -2,31 +2,48 @@
 -- Written by `AUTOMON_RENEW_SCHEMA_DUMP=1 pytest tests/migration/test_schema_dump.py`; a test compares it with a migrated database.
 
 TABLE alert_deliveries ROW LEVEL SECURITY
-    -- The outbox: one row for each transition, channel and recipient. uncertain: an earlier attempt may have arrived.
+    -- The outbox: one row for each transition, channel and recipient; a digest is one more row that its members (grouped) name. uncertain: an earlier attempt may have arrived. handed_on_at: the fallback was told instead.
     id bigint NOT NULL DEFAULT nextval('alert_deliveries_id_seq'::regclass)
-    transition_id bigint NOT NULL
-    alert_id bigint NOT NULL
+    subject text NOT NULL DEFAULT 'transition'::text
+    transition_id bigint
+    alert_id bigint
+    digest_id bigint
+    asked_by text
+    cause text NOT NULL DEFAULT ''::text
     channel text NOT NULL
     recipient text NOT NULL
+    instead_of text
     status text NOT NULL
     created_at timestamp with time zone NOT NULL
     next_attempt_at timestamp with time zone NOT NULL
+    pause interval NOT NULL DEFAULT '00:00:00'::interval
     attempts integer NOT NULL DEFAULT 0
     first_attempt_at timestamp with time zone
-    uncertain boolean NOT NULL DEFAULT false
+    claimed_at timestamp with time zone
     claimed_by text
     lease_until timestamp with time zone
+    uncertain boolean NOT NULL DEFAULT false
+    handed_on_at timestamp with time zone
     finished_at timestamp with time zone
     last_error text
+    CONSTRAINT alert_deliveries_digest_id_fkey FOREIGN KEY (digest_id) REFERENCES alert_deliveries(id) ON DELETE SET NULL
     CONSTRAINT alert_deliveries_pkey PRIMARY KEY (id)
     CONSTRAINT alert_deliveries_transition_id_fkey FOREIGN KEY (transition_id) REFERENCES alert_transitions(id) ON DELETE CASCADE
+    CONSTRAINT asked_by_set_iff_canary CHECK (((subject = 'canary'::text) = (asked_by IS NOT NULL)))
     CONSTRAINT finished_at_set_iff_done CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'sending'::text]))))
     CONSTRAINT leased_iff_sending CHECK (((status = 'sending'::text) = (lease_until IS NOT NULL)))
     CONSTRAINT one_delivery_per_transition_and_recipient UNIQUE (transition_id, channel, recipient)
-    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'failed'::text, 'expired'::text, 'silenced'::text])))
-    CREATE INDEX alert_deliveries_alert ON alert_deliveries USING btree (alert_id, channel, recipient, id)
-    CREATE INDEX alert_deliveries_open ON alert_deliveries USING btree (channel, id) WHERE (status = ANY (ARRAY['pending'::text, 'sending'::text]))
+    CONSTRAINT only_transitions_are_grouped CHECK (((status <> 'grouped'::text) OR (subject = 'transition'::text)))
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'grouped'::text, 'failed'::text, 'expired'::text, 'silenced'::text])))
+    CONSTRAINT subject_is_known CHECK ((subject = ANY (ARRAY['transition'::text, 'digest'::text, 'canary'::text])))
+    CONSTRAINT transition_set_iff_its_subject CHECK ((((subject = 'transition'::text) = (transition_id IS NOT NULL)) AND ((transition_id IS NULL) = (alert_id IS NULL))))
+    CREATE INDEX alert_deliveries_alert ON alert_deliveries USING btree (alert_id, channel, recipient, transition_id)
+    CREATE INDEX alert_deliveries_begun ON alert_deliveries USING btree (channel, first_attempt_at) WHERE (first_attempt_at IS NOT NULL)
+    CREATE INDEX alert_deliveries_digest ON alert_deliveries USING btree (digest_id) WHERE (digest_id IS NOT NULL)
+    CREATE INDEX alert_deliveries_open ON alert_deliveries USING btree (channel, next_attempt_at, id) WHERE (status = ANY (ARRAY['pending'::text, 'sending'::text]))
     CREATE UNIQUE INDEX alert_deliveries_pkey ON alert_deliveries USING btree (id)
+    CREATE INDEX alert_deliveries_unsaid ON alert_deliveries USING btree (channel) WHERE ((handed_on_at IS NULL) AND (status = ANY (ARRAY['pending'::text, 'sending'::text, 'failed'::text, 'expired'::text])))
+    CREATE INDEX alert_deliveries_without_alert ON alert_deliveries USING btree (finished_at) WHERE (transition_id IS NULL)
     CREATE UNIQUE INDEX one_delivery_per_transition_and_recipient ON alert_deliveries USING btree (transition_id, channel, recipient)
 
 SEQUENCE alert_deliveries_id_seq
@@ -70,7 +87,7 @@ TABLE alert_transitions ROW LEVEL SECURITY
 SEQUENCE alert_transitions_id_seq
 
 TABLE alerts ROW LEVEL SECURITY
-    -- What is wrong, or was: at most one open alert for each (alert_type, source). value and threshold in the unit that stands beside them.
+    -- What is wrong, or was: at most one open alert for each (alert_type, source). value and threshold in the unit that stands beside them; alerts of one cause are told together when they are many.
     id bigint NOT NULL DEFAULT nextval('alerts_id_seq'::regclass)
     alert_type text NOT NULL
     source text NOT NULL
@@ -80,6 +97,7 @@ TABLE alerts ROW LEVEL SECURITY
     threshold double precision
     unit text NOT NULL
     evidence jsonb NOT NULL
+    cause text NOT NULL
     opened_at timestamp with time zone NOT NULL
     last_seen_at timestamp with time zone NOT NULL
     peak_severity text NOT NULL
@@ -102,14 +120,32 @@ TABLE alerts ROW LEVEL SECURITY
     CREATE UNIQUE INDEX alerts_pkey ON alerts USING btree (id)
     CREATE INDEX alerts_resolved_at ON alerts USING btree (resolved_at) WHERE (resolved_at IS NOT NULL)
     CREATE UNIQUE INDEX one_open_alert_per_source ON alerts USING btree (alert_type, source) WHERE (resolved_at IS NULL)
+    CREATE INDEX open_alerts_worst_first ON alerts USING btree (severity_rank(severity) DESC, opened_at) WHERE (resolved_at IS NULL)
 
 SEQUENCE alerts_id_seq
 
+TABLE blind_periods ROW LEVEL SECURITY
+    -- When automon saw nothing: no beat of any service reached the database. judged: how many facts of that time were known when it was last judged.
+    id bigint NOT NULL DEFAULT nextval('blind_periods_id_seq'::regclass)
+    began_at timestamp with time zone NOT NULL
+    ended_at timestamp with time zone NOT NULL
+    why text NOT NULL
+    alert_id bigint
+    judged bigint NOT NULL DEFAULT 0
+    is_told boolean NOT NULL DEFAULT false
+    CONSTRAINT blind_periods_pkey PRIMARY KEY (id)
+    CONSTRAINT ends_after_start CHECK ((ended_at > began_at))
+    CREATE INDEX blind_periods_ended_at ON blind_periods USING btree (ended_at)
+    CREATE UNIQUE INDEX blind_periods_pkey ON blind_periods USING btree (id)
+
+SEQUENCE blind_periods_id_seq
+
 TABLE delivery_attempts ROW LEVEL SECURITY
-    -- Every attempt to deliver: how long it took, how it ended, and what the other side answered, without secrets.
+    -- Every attempt to deliver: when it ended, how long it took, how it ended (unknown: it may have arrived), and what the other side answered, without secrets. abandoned: its sender ended before it could say.
     id bigint NOT NULL DEFAULT nextval('delivery_attempts_id_seq'::regclass)
     delivery_id bigint NOT NULL
     attempt integer NOT NULL
+    instance text NOT NULL
     finished_at timestamp with time zone NOT NULL
     duration_seconds double precision NOT NULL
     outcome text NOT NULL
@@ -117,8 +153,9 @@ TABLE delivery_attempts ROW LEVEL SECURITY
     detail text NOT NULL
     CONSTRAINT delivery_attempts_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES alert_deliveries(id) ON DELETE CASCADE
     CONSTRAINT delivery_attempts_pkey PRIMARY KEY (id)
-    CONSTRAINT outcome_is_known CHECK ((outcome = ANY (ARRAY['sent'::text, 'failed'::text])))
-    CONSTRAINT reason_set_iff_failed CHECK (((outcome = 'failed'::text) = (reason IS NOT NULL)))
+    CONSTRAINT outcome_is_known CHECK ((outcome = ANY (ARRAY['sent'::text, 'failed'::text, 'unknown'::text])))
+    CONSTRAINT reason_is_known CHECK ((reason = ANY (ARRAY['refused'::text, 'rate_limited'::text, 'unreachable'::text, 'timed_out'::text, 'bad_credentials'::text, 'rejected_content'::text, 'gone'::text, 'misconfigured'::text, 'abandoned'::text, 'unknown'::text])))
+    CONSTRAINT reason_set_iff_not_sent CHECK (((outcome = 'sent'::text) = (reason IS NULL)))
     CREATE INDEX delivery_attempts_delivery ON delivery_attempts USING btree (delivery_id)
     CREATE UNIQUE INDEX delivery_attempts_pkey ON delivery_attempts USING btree (id)
 
@@ -156,7 +193,7 @@ TABLE host_metrics PARTITION BY RANGE (sampled_at) ROW LEVEL SECURITY
     CREATE UNIQUE INDEX one_sample_per_host_and_moment ON ONLY host_metrics USING btree (host, sampled_at)
 
 TABLE job_runs ROW LEVEL SECURITY
-    -- The runs of automon's own jobs: which instance ran what, when, and what came of it.
+    -- The runs of automon's own jobs: which instance ran what, when, and what came of it. abandoned: its service ended in the middle, and another took the job over.
     id bigint NOT NULL DEFAULT nextval('job_runs_id_seq'::regclass)
     job text NOT NULL
     instance text NOT NULL
@@ -167,7 +204,7 @@ TABLE job_runs ROW LEVEL SECURITY
     error text
     CONSTRAINT finished_at_set_iff_finished CHECK (((finished_at IS NULL) = (outcome = 'running'::text)))
     CONSTRAINT job_runs_pkey PRIMARY KEY (id)
-    CONSTRAINT outcome_is_known CHECK ((outcome = ANY (ARRAY['running'::text, 'succeeded'::text, 'failed'::text])))
+    CONSTRAINT outcome_is_known CHECK ((outcome = ANY (ARRAY['running'::text, 'succeeded'::text, 'failed'::text, 'abandoned'::text])))
     CREATE INDEX job_runs_job ON job_runs USING btree (job, started_at)
     CREATE UNIQUE INDEX job_runs_pkey ON job_runs USING btree (id)
     CREATE INDEX job_runs_started_at ON job_runs USING btree (started_at)
@@ -228,14 +265,25 @@ TABLE monitoring_thresholds ROW LEVEL SECURITY
     CREATE UNIQUE INDEX monitoring_thresholds_pkey ON monitoring_thresholds USING btree (alert_type, source)
 
 TABLE notification_channels ROW LEVEL SECURITY
-    -- The channels in use, as the service read them from its config: who is told of what. Addresses and secrets stay with the service.
+    -- The channels in use, as the service read them from its config: who is told of what, and how each fares. Addresses and secrets stay with the service; fingerprint tells that they have changed. fallback NULL: the journal.
     name text NOT NULL
     recipients text[] NOT NULL
     min_severity text NOT NULL
     notify_on text[] NOT NULL
+    fallback text
+    fallback_after interval NOT NULL DEFAULT '00:10:00'::interval
+    fingerprint text NOT NULL DEFAULT ''::text
     updated_at timestamp with time zone NOT NULL DEFAULT now()
+    next_send_at timestamp with time zone NOT NULL DEFAULT to_timestamp((0)::double precision)
+    pause interval NOT NULL DEFAULT '00:00:00'::interval
+    failures integer NOT NULL DEFAULT 0
+    failing_since timestamp with time zone
+    stopped_at timestamp with time zone
+    last_error text
+    CONSTRAINT failing_iff_failures CHECK (((failing_since IS NULL) = (failures = 0)))
     CONSTRAINT notification_channels_pkey PRIMARY KEY (name)
     CONSTRAINT severity_is_known CHECK ((min_severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text])))
+    CONSTRAINT stopped_with_a_reason CHECK (((stopped_at IS NULL) OR (last_error IS NOT NULL)))
     CREATE UNIQUE INDEX notification_channels_pkey ON notification_channels USING btree (name)
 
 TABLE performance_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
@@ -348,6 +396,16 @@ TABLE queue_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
 
 SEQUENCE queue_monitoring_id_seq
 
+TABLE service_instances ROW LEVEL SECURITY
+    -- The services that run on this database, or ran within a day. What one has claimed is taken over when its lease has ended.
+    instance text NOT NULL
+    version text NOT NULL
+    started_at timestamp with time zone NOT NULL
+    beat_at timestamp with time zone NOT NULL
+    lease_until timestamp with time zone NOT NULL
+    CONSTRAINT service_instances_pkey PRIMARY KEY (instance)
+    CREATE UNIQUE INDEX service_instances_pkey ON service_instances USING btree (instance)
+
 TABLE system_health WITH (fillfactor=70) ROW LEVEL SECURITY
     -- State intervals of components: one row for as long as a component stayed in one state. The open interval has no ended_at. response_time_ms is the last that was reported.
     id bigint NOT NULL DEFAULT nextval('system_health_id_seq'::regclass)
@@ -396,6 +454,32 @@ VIEW v_active_alerts
     silenced_until timestamp with time zone
     last_told_at timestamp with time zone
     evidence jsonb
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_deliveries
+    -- Every message, newest first: to whom, about what, how it stands, how often it was tried, how many seconds it took, and why it has not arrived. One that was told in a digest stands as its digest does.
+    id bigint
+    created_at timestamp with time zone
+    channel text
+    recipient text
+    subject text
+    alert_id bigint
+    alert_type text
+    source text
+    kind text
+    severity text
+    summary text
+    status text
+    digest_id bigint
+    instead_of text
+    attempts integer
+    first_attempt_at timestamp with time zone
+    finished_at timestamp with time zone
+    latency_seconds double precision
+    may_be_repeat boolean
+    handed_on_at timestamp with time zone
+    why text
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
@@ -500,6 +584,15 @@ VIEW v_system_health_summary
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+TABLE watch_state ROW LEVEL SECURITY
+    -- When somebody last watched (a service's beat, or a check without a service), and until when that is good for. No row: no service has ever run here.
+    only_row boolean NOT NULL DEFAULT true
+    seen_at timestamp with time zone NOT NULL
+    seen_until timestamp with time zone NOT NULL
+    CONSTRAINT one_row CHECK (only_row)
+    CONSTRAINT watch_state_pkey PRIMARY KEY (only_row)
+    CREATE UNIQUE INDEX watch_state_pkey ON watch_state USING btree (only_row)
+
 FUNCTION acknowledge_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_note text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Takes an alert in hand: reminders stop, an escalation is still told. False when it is in hand or resolved. By default the session's user. Raises AM009.
@@ -513,6 +606,10 @@ FUNCTION automon_summary(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The part "automon" of the dashboard summary: its own checks, clean-up, channels and partitions.
 
+FUNCTION beat(p_instance text, p_version text DEFAULT ''::text, p_why text DEFAULT 'no service ran'::text, p_lease interval DEFAULT '00:00:10'::interval) RETURNS void
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Says that a service lives, for the length of a lease. When no service had said so for too long, that time becomes a blind period, for the reason given.
+
 FUNCTION begin_job_run(p_job text, p_instance text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS bigint
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Records that a job starts; answers the number of the run.
@@ -524,6 +621,34 @@ FUNCTION begin_migration(p_file text, p_checksum text) RETURNS boolean
 FUNCTION bind_functions_to_schema() RETURNS void
     PLPGSQL VOLATILE
     -- Makes the functions of the current schema name that schema in their bodies. Does nothing in "public".
+
+FUNCTION blind_evidence(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What automon cannot know of a blind period: reports that were to be expected, and how many tasks usually end in such a time.
+
+FUNCTION cause_in_words(p_cause text, p_alert_type text, p_evidence jsonb) RETURNS text
+    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    -- A cause as one of its occurrences said it, with the numbers that cause_of leaves out.
+
+FUNCTION cause_of(p_alert_type text, p_source text, p_evidence jsonb) RETURNS text
+    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    -- What alerts have in common that are told together, whatever their type: the most frequent error message without its numbers and ids, else the error type, the host, or the alert type.
+
+FUNCTION channel_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_channel: whether a channel is stopped, or has failed for so long that its fallback speaks for it.
+
+FUNCTION channel_is_failing(p_channel notification_channels, p_now timestamp with time zone) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether a channel has failed for so long that its fallback speaks for it.
+
+FUNCTION channel_state(p_channel notification_channels, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- How a channel fares, as JSON: working, failing or stopped, since when and why, what waits, what was sent and what was given up.
+
+FUNCTION check_automon_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Checks automon's own channels and jobs; answers how many alerts it changed.
 
 FUNCTION check_error_rate_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -545,9 +670,17 @@ FUNCTION check_system_health_alerts(p_now timestamp with time zone DEFAULT now()
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Checks the state, the response time and the silence of each component; answers how many alerts it changed.
 
-FUNCTION claim_deliveries(p_channel text, p_holder text, p_lease interval DEFAULT '00:02:00'::interval, p_limit integer DEFAULT 1) RETURNS SETOF jsonb
+FUNCTION choose_fresh_delivery(p_channel text, p_now timestamp with time zone) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Chooses what is told next of what was never tried: one message at once while they are few; one digest for a cause with many; when causes are too many, the worst by themselves and one digest for the rest. NULL when nothing may be told now.
+
+FUNCTION claim_delivery(p_channel text, p_holder text, p_lease interval DEFAULT '00:02:00'::interval, p_pace interval DEFAULT '00:00:00'::interval) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Claims due deliveries of a channel for a holder until the lease ends, oldest first, and answers the delivery_message of each. What another holds is passed over.
+    -- Claims the next message of a channel for a holder until the lease ends, and answers its delivery_message; NULL when none may be sent now, or another is choosing. The channel's next message comes a pace later, whoever sends it.
+
+FUNCTION claim_job_run(p_job text, p_instance text, p_pause interval, p_due_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS bigint
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Begins a run of a job, for one service only: NULL while another runs it, when it began less than a pause ago, or has succeeded since it was due. A run whose service is gone (or was never heard of, after a pause) is taken over.
 
 FUNCTION cleanup_old_monitoring_data(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -599,13 +732,25 @@ FUNCTION delete_expired_records(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Deletes resolved alerts (not before their messages are out), closed health intervals, job runs and silences that have passed their term.
 
+FUNCTION deliveries_to_hand_on() RETURNS SETOF alert_deliveries
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What a failing channel has not said, and what was given up, and no fallback has been told of yet. A digest comes with its members.
+
 FUNCTION delivery_message(p_delivery_id bigint) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- All that a message may say, as JSON: the transition, its alert, and what else is open.
+    -- All that a message may say, as JSON; "subject" tells which: a transition, a digest of many, or a canary.
+
+FUNCTION digest_message(p_digest_id bigint) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What a digest may say: how many alerts did what, the worst of them, and what they have in common. Alerts count once, by the newest of their transitions in it.
 
 FUNCTION drop_expired_partition(p_partition text) RETURNS boolean
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=200ms
     -- Drops a partition without holding writers up for more than 200 ms at a time; false when it stayed in use.
+
+FUNCTION due_deliveries(p_channel text, p_now timestamp with time zone, p_fresh boolean DEFAULT NULL::boolean) RETURNS SETOF alert_deliveries
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What of a channel may be sent now: its time has come, and nothing earlier of its alert is under way to the same recipient. Fresh: what may be grouped, for it was never tried; or all else; or both.
 
 FUNCTION end_silence(p_silence_id bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -631,6 +776,11 @@ FUNCTION error_signature(p_message text) RETURNS text
 FUNCTION evaluate_all(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Every finding of every check at a moment.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_automon(p_now timestamp with time zone DEFAULT now()) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- automon_channel, automon_job: how automon's own channels and jobs are.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION evaluate_component_health(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
@@ -665,7 +815,7 @@ FUNCTION evaluate_queue_backlog(p_now timestamp with time zone DEFAULT now(), p_
 
 FUNCTION evaluate_running_time(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- running_time: seconds that the oldest running task of each type has been at it.
+    -- running_time: seconds that the oldest running task of each type has been at it, without those in which automon was blind.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION evidence_for(p_alert_type text, p_source text, p_now timestamp with time zone) RETURNS jsonb
@@ -688,9 +838,13 @@ FUNCTION fact_moment(p_at timestamp with time zone) RETURNS timestamp with time 
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- The moment of a fact: the one given, or now. Raises AM005 invalid_time for one more than a minute ahead, or before the year 2000.
 
-FUNCTION finish_delivery_attempt(p_delivery_id bigint, p_holder text, p_outcome text, p_duration_seconds double precision, p_detail text DEFAULT ''::text, p_reason text DEFAULT NULL::text, p_uncertain boolean DEFAULT false, p_retry_after interval DEFAULT NULL::interval, p_final_status text DEFAULT NULL::text) RETURNS boolean
+FUNCTION fallback_of(p_channel text) RETURNS text
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The channel that speaks for another: the one that its config names, else the journal. NULL for the journal, and where there is none.
+
+FUNCTION finish_delivery_attempt(p_delivery_id bigint, p_holder text, p_outcome text, p_duration_seconds double precision, p_detail text DEFAULT ''::text, p_reason text DEFAULT NULL::text, p_retry_after interval DEFAULT NULL::interval, p_final_status text DEFAULT NULL::text, p_channel_pause interval DEFAULT NULL::interval, p_stops_channel boolean DEFAULT false) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Records how an attempt ended (sent or failed) and what follows: sent, another attempt after a while, or the end. False when the lease was lost to another holder; the attempt is recorded all the same.
+    -- Records how an attempt ended (sent, failed, or unknown: it may have arrived) and what follows: another attempt after a while, or a final status (failed, expired), which the fallback tells of; a pause for the channel, or its stop. False when the lease was lost; the attempt is recorded all the same.
 
 FUNCTION finish_job_run(p_run_id bigint, p_outcome text, p_counts jsonb DEFAULT '{}'::jsonb, p_error text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -714,6 +868,11 @@ FUNCTION get_alert_story(p_alert_id bigint) RETURNS jsonb
     -- An alert as JSON, with each of its transitions and what became of their deliveries; NULL for a number that there is not.
     GRANT EXECUTE TO automon_reader
 
+FUNCTION get_automon_health(p_now timestamp with time zone DEFAULT clock_timestamp()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Whether checks ran and messages leave, as JSON: what a service says to those who watch it from outside.
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_component_uptime(p_component_type text, p_component_name text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS double precision
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Percent of the known time within the window in which a component was not unhealthy; NULL when nothing is known. Silence counts neither way.
@@ -725,10 +884,23 @@ FUNCTION get_dashboard_summary(p_now timestamp with time zone DEFAULT now()) RET
     -- Everything at a glance, as JSON: tasks, errors, components, queues, hosts, alerts, and automon itself.
     GRANT EXECUTE TO automon_reader
 
+FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEFAULT NULL::bigint, p_digest_id bigint DEFAULT NULL::bigint, p_ids bigint[] DEFAULT NULL::bigint[], p_in_trouble boolean DEFAULT false, p_limit integer DEFAULT 50) RETURNS SETOF jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The rows of v_deliveries as JSON, newest first: of a channel, an alert, a digest, by their numbers, or only what has not arrived.
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- How the tasks of each type (or of one) that ended within the window went: counts, failure rate in percent, durations in seconds, sizes, workers.
     GRANT EXECUTE TO automon_reader
+
+FUNCTION give_up_homeless_deliveries() RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Gives up what waits for a channel or a recipient that the config does not have any more.
+
+FUNCTION give_up_old_deliveries(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Gives up what was tried for delivery.keep_trying_seconds, or has waited so long for a stopped channel, and canaries after five minutes; answers how many. What no service has tried yet never grows too old.
 
 FUNCTION grade(p_thresholds monitoring_thresholds[], p_alert_type text, p_source text, p_value double precision) RETURNS TABLE(severity text, threshold double precision)
     SQL IMMUTABLE PARALLEL SAFE
@@ -738,9 +910,17 @@ FUNCTION grant_to_roles() RETURNS void
     PLPGSQL VOLATILE
     -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what role_functions names (and the views) to the roles that exist. Idempotent.
 
-FUNCTION has_audience(p_kind text, p_severity text) RETURNS boolean
+FUNCTION hand_on_deliveries() RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Has the fallback told what its channel cannot say or has given up, unless it was told by itself; answers how many deliveries were handed on. They stay: a channel that works again says them late. The caller holds lock_alerts.
+
+FUNCTION has_audience(p_alert alerts, p_kind text) RETURNS boolean
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
-    -- Whether any channel is told of such a transition at that severity.
+    -- Whether any channel is told of such a transition of an alert at its severity.
+
+FUNCTION has_come(p_moment timestamp with time zone, p_pause interval, p_now timestamp with time zone) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether a moment has come that was set a pause ahead. One that is further ahead than its pause was set by a clock that has been put back since, and has come.
 
 FUNCTION host_evidence(p_host text, p_measure text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -758,6 +938,14 @@ FUNCTION in_words(p_value double precision, p_unit text DEFAULT ''::text) RETURN
     SQL IMMUTABLE PARALLEL SAFE
     -- A value with its unit as a person reads it: seconds as s, min, h or days; %, ms; anything else as a bare number.
 
+FUNCTION instance_is_gone(p_instance text, p_now timestamp with time zone) RETURNS boolean
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Whether a service that was here has ended, or has not been heard of for the length of its lease while others were. What it holds may be taken over.
+
+FUNCTION instance_lives(p_instance service_instances, p_now timestamp with time zone) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether a service has been heard of within the length of its lease.
+
 FUNCTION is_name(p_value text) RETURNS boolean
     SQL IMMUTABLE PARALLEL SAFE
     -- Answers whether a text can name something: not empty, at most 512 bytes (what an index holds).
@@ -766,21 +954,57 @@ FUNCTION is_silenced(p_alert_type text, p_source text, p_at timestamp with time 
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Whether a silence covers an alert at a moment.
 
+FUNCTION job_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_job: whether automon's own jobs fail, or have not succeeded for too long, while a service runs.
+
+FUNCTION judge_blind_periods(p_now timestamp with time zone) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Judges what is known of the blind periods of the last day, whenever more of it has been recorded since; answers how many alerts it opened. The caller holds lock_alerts.
+
 FUNCTION judged_alert_types() RETURNS text[]
     SQL IMMUTABLE PARALLEL SAFE
     -- The alert types that evaluate_all judges.
 
-FUNCTION last_success_of(p_job text) RETURNS timestamp with time zone
-    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- When the last run of a job that succeeded was started; NULL when none has.
+FUNCTION late_findings(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The worst that was beyond its limits within a blind period, as far as it is recorded by now, and is no alert yet.
+
+FUNCTION leave(p_instance text) RETURNS void
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Says that a service ends: what it holds is free for others at once.
 
 FUNCTION left_unrepaired(p_alert alerts) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What the end of an alert did not repair, as the part "left" of an evidence; empty when nothing is left.
 
+FUNCTION lock_alerts() RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Keeps alerts, and the handing on of their deliveries, from being changed by others until the transaction ends.
+
+FUNCTION make_digest(p_members bigint[], p_now timestamp with time zone) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Makes one delivery of many to the same recipient, which stay on record as its members; answers its number. Without a cause when they have several.
+
+FUNCTION missed_reports(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS TABLE(kind text, sources bigint, reports double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How many reports of how many sources were to be expected within a blind period, by their rhythm before it, and are not there.
+
 FUNCTION next_delivery_in(p_channel text) RETURNS interval
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- How long until a delivery of the channel can be claimed (not one that waits behind another of its alert); NULL when none waits.
+    -- How long until it is worth to claim a delivery of the channel, as things stand: until its moment, its recipient's turn, or the end of the lease of one that is being sent. NULL when none waits or the channel is stopped.
+
+FUNCTION note_channel_failure(p_channel text, p_claimed_at timestamp with time zone, p_error text, p_pause interval, p_stops boolean) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Remembers that a channel fails, and lets it rest for a pause; or stops it until somebody resumes it, which the other channels hear at once. The caller holds lock_alerts when it stops.
+
+FUNCTION note_channel_success(p_channel text) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Remembers that a channel works.
+
+FUNCTION note_sight(p_now timestamp with time zone, p_good_for interval, p_why text DEFAULT NULL::text) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Remembers that somebody watches, and for how long that is good. With a reason: when the sight before was not good until now, keeps the time between as a blind period.
 
 FUNCTION number_in_words(p_value double precision) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
@@ -805,6 +1029,10 @@ FUNCTION queue_reports_at(p_now timestamp with time zone) RETURNS TABLE(queue_na
 FUNCTION quiet_summary(p_alert_type text) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
     -- What is said of a source that a check no longer measures.
+
+FUNCTION record_blindness(p_source text, p_began timestamp with time zone, p_ended timestamp with time zone, p_summary text) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Keeps a time in which nobody or one service watched nothing as an alert that is over, and has its end told, once. The caller holds lock_alerts.
 
 FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_error_message text, p_component text DEFAULT NULL::text, p_stack_trace text DEFAULT NULL::text, p_context jsonb DEFAULT NULL::jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -878,6 +1106,10 @@ FUNCTION refuse_severity(p_value text) RETURNS void
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Raises AM003 invalid_severity.
 
+FUNCTION refuse_unknown_channel(p_channel text) RETURNS void
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Raises AM013 for a channel that no service has brought from its config.
+
 FUNCTION refuse_unknown_task(p_task_id text) RETURNS boolean
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- False for a task that has ended; raises AM007 for one that never started. Looks through every day: not for the hot path.
@@ -885,6 +1117,10 @@ FUNCTION refuse_unknown_task(p_task_id text) RETURNS boolean
 FUNCTION remind_of_alerts(p_alert_types text[], p_now timestamp with time zone) RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Reminds of critical alerts that nobody has acknowledged for alerts.remind_after_seconds, and of those that an ended silence has hidden.
+
+FUNCTION report_outage(p_host text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Tells of the end of an outage that a service had told of by itself. False when all services were blind: then tell_of_blindness tells.
 
 FUNCTION resolve_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_note text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -894,6 +1130,11 @@ FUNCTION resolve_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_note t
 FUNCTION resolve_resolved_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Resolves the alerts whose cause is gone, and opens none; answers how many it resolved.
+
+FUNCTION resume_channel(p_channel text) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Takes a stopped or failing channel up again: all that waits is tried at once. False when it was neither. Raises AM013.
+    GRANT EXECUTE TO automon_operator
 
 FUNCTION retention_days(p_table text) RETURNS double precision
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -905,15 +1146,24 @@ FUNCTION role_functions(p_role text) RETURNS SETOF text
 
 FUNCTION route_transition(p_transition_id bigint, p_at timestamp with time zone) RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are.
+    -- Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are. The caller has hand_on_deliveries pass on what a failing channel cannot say.
 
 FUNCTION run_monitoring_checks(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- All checks in one pass, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.
+    -- All checks in one pass, what was recorded late of a blind period, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.
 
 FUNCTION running_tasks_evidence(p_task_type text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The oldest running tasks of a type: worker, step, progress, last heartbeat.
+
+FUNCTION seeing_seconds(p_from timestamp with time zone, p_to timestamp with time zone) RETURNS double precision
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The seconds between two moments without those in which automon was blind: what did not arrive then is neither silent nor late.
+
+FUNCTION send_canary(p_by text DEFAULT NULL::text, p_channel text DEFAULT NULL::text) RETURNS SETOF bigint
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Has a marked message sent through one or every channel, on the way that alerts take; answers the numbers of the deliveries, whose receipts v_deliveries shows. Raises AM013.
+    GRANT EXECUTE TO automon_operator
 
 FUNCTION set_setting(p_name text, p_value double precision, p_origin text DEFAULT 'sql'::text) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -950,11 +1200,15 @@ FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigi
 
 FUNCTION sync_channels(p_channels jsonb) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Makes the channels those of the list, fails what waits for one that is gone, and tells of open alerts that were raised while there was no channel.
+    -- Makes the channels those of the list, takes up again those whose address or secret has changed, gives up what waits for one that is gone, and tells of open alerts that were raised while there was no channel.
 
 FUNCTION sync_configuration(p_config jsonb) RETURNS void
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on}]}. Idempotent. Raises AM004, AM012.
+    -- Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on, fallback, fallback_after_seconds, fingerprint}]}. Idempotent. Raises AM004, AM012.
+
+FUNCTION take_back_abandoned_deliveries(p_channel text, p_now timestamp with time zone) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Puts back what a sender has claimed that is gone or whose lease has ended, as uncertain: it may have been sent. Keeps that as an attempt.
 
 FUNCTION task_summary(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -964,9 +1218,21 @@ FUNCTION tasks_running_at(p_now timestamp with time zone) RETURNS SETOF processi
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The tasks that were running at a moment, whether or not they have ended since.
 
+FUNCTION tell_of_blindness(p_now timestamp with time zone) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Tells of each blind period that lasted for alerts.blind_after_seconds, once, a few seconds after its end.
+
+FUNCTION tend_deliveries(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Puts back what was abandoned, gives up what is too old or has nowhere to go, and has fallbacks told what their channels cannot say; answers how many expired and were handed on. Part of the self-check.
+
 FUNCTION thresholds_in_force() RETURNS monitoring_thresholds[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- All thresholds as one value, the form in which an evaluate_* function takes those of a replay.
+
+FUNCTION transition_message(p_delivery alert_deliveries) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What a message about a transition may say: the transition, its alert, and what else is open.
 
 FUNCTION trend(p_of text, p_step interval, p_values double precision[]) RETURNS jsonb
     SQL STABLE PARALLEL SAFE
@@ -991,3 +1257,7 @@ FUNCTION update_system_health(p_component_type text, p_component_name text, p_st
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
+
+FUNCTION waiting_causes(p_channel text, p_now timestamp with time zone) RETURNS TABLE(recipient text, cause text, members bigint[], messages bigint, budget bigint, worst integer)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What waits on a channel and was never tried, by recipient and cause: how many messages it makes (a cause that makes too many becomes one) and how many its recipient may get now. Causes that were told too often just now are left out.

@@ -111,17 +111,21 @@ class Calls:
         )
 
 
+KINDS = ("opened", "escalated", "eased", "acknowledged", "reminded", "resolved")
+
+
 def channel(
     name: str = "ops",
     *,
     recipients: Sequence[str] = ("",),
     min_severity: str = "low",
-    notify_on: Sequence[str] | None = None,
+    notify_on: Sequence[str] = KINDS,
+    **more: object,
 ) -> Row:
-    kinds = ("opened", "escalated", "eased", "acknowledged", "reminded", "resolved")
-    return {
-        "name": name,
-        "recipients": list(recipients),
-        "min_severity": min_severity,
-        "notify_on": list(notify_on or kinds),
-    }
+    """A channel of a config; `more` may be fallback, fallback_after_seconds and fingerprint."""
+    told = {"min_severity": min_severity, "notify_on": list(notify_on)}
+    return {"name": name, "recipients": list(recipients), **told, **more}
+
+
+# What every service brings beside the channels of its config: told of nothing but what the others cannot say.
+JOURNAL = channel("journal", notify_on=())

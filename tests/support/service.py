@@ -37,11 +37,12 @@ _SECRET_VARIABLES = ("SLACK_WEBHOOK_URL", "AUTOMON_EMAIL_URL", "DATABASE_URL")
 
 
 def make_config(**sections: Any) -> Document:
-    """Make a config that judges every second, resolves at once, and tells Slack and email where the environment has them."""
+    """Make a config that judges every second, resolves at once, groups nothing, and tells Slack and email where the environment has them."""
     config: Document = {
         "alert_thresholds": {"queue_backlog": {"low": 50, "medium": 100, "high": 200, "critical": 500}, **_QUIET_HOST},
-        "alerts": {"resolve_after_minutes": 0},
-        "schedule": {"alert_checks_seconds": 1, "host_sampling_seconds": 1},
+        # One message for each alert, however many there are: what is told together has tests of its own.
+        "alerts": {"resolve_after_minutes": 0, "messages_per_cause": 10_000, "messages_at_once": 10_000},
+        "schedule": {"alert_checks_seconds": 1, "host_sampling_seconds": 1, "self_check_seconds": 1},
         "channels": {
             "slack": {"type": "slack", "optional": True, "webhook_url": "$env:SLACK_WEBHOOK_URL"},
             "email": {"type": "email", "optional": True, "url": "$env:AUTOMON_EMAIL_URL"},

@@ -7,8 +7,8 @@ from datetime import timedelta
 import click
 import pytest
 
-from automon.cli.commands import Duration
 from automon.cli.foreground import pause_in_words
+from automon.cli.options import Duration
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from automon.config import (
     Config,
     EmailChannel,
     InactiveChannel,
+    PingConfig,
     SlackChannel,
     TerminalChannel,
     ThresholdRow,
@@ -64,6 +65,7 @@ def test_the_shipped_file_loads_with_an_empty_environment() -> None:
     assert config.database.url is None
     assert "public" == config.database.schema_
     assert config.database.pooled is None
+    assert "ping: off (AUTOMON_PING_URL is not set)" == config.ping.describe()
     assert [
         "slack: off (SLACK_WEBHOOK_URL is not set)",
         "email: off (AUTOMON_EMAIL_URL is not set)",
@@ -76,6 +78,7 @@ def test_the_shipped_file_holds_the_defaults(file: Path) -> None:
     assert empty.threshold_rows() == shipped.threshold_rows()
     assert empty.settings_rows() == shipped.settings_rows()
     assert empty.schedule == shipped.schedule
+    assert empty.ping == shipped.ping
     assert [] == [line for line in empty.diff(shipped) if not line.startswith("channels.")]
 
 
@@ -204,6 +207,9 @@ def test_the_settings_for_the_database_are_plain_numbers(file: Path) -> None:
         "failure_rate.min_tasks": 5,
         "alerts.resolve_after_seconds": 300,
         "alerts.remind_after_seconds": 3600,
+        "alerts.blind_after_seconds": 120,
+        "delivery.messages_per_cause": 3,
+        "delivery.messages_at_once": 5,
         "retention.processing_days": 30,
         "retention.errors_low_days": 30,
         "retention.errors_medium_days": 30,
@@ -216,6 +222,7 @@ def test_the_settings_for_the_database_are_plain_numbers(file: Path) -> None:
         "retention.resolved_alerts_days": 7,
         "retention.job_runs_days": 30,
         "schedule.alert_checks_seconds": 300,
+        "schedule.self_check_seconds": 60,
     } == load(file, "{}").settings_rows()
 
 
@@ -237,11 +244,17 @@ def test_the_severity_of_a_reported_state_is_a_threshold_of_one_for_degraded_and
 
 
 def test_the_schedule_is_made_of_durations_and_a_time_of_day(file: Path) -> None:
-    section = {"alert_checks_seconds": 1.5, "host_sampling_seconds": 30, "cleanup_at": "23:59"}
+    section = {
+        "alert_checks_seconds": 1.5,
+        "host_sampling_seconds": 30,
+        "self_check_seconds": 20,
+        "cleanup_at": "23:59",
+    }
     schedule = load(file, {"schedule": section | {"timezone": "Europe/Berlin"}}).schedule
 
     assert timedelta(seconds=1.5) == schedule.alert_checks
     assert timedelta(seconds=30) == schedule.host_sampling
+    assert timedelta(seconds=20) == schedule.self_check
     assert time(23, 59) == schedule.cleanup_at
     assert ZoneInfo("Europe/Berlin") == schedule.timezone
 
@@ -391,15 +404,76 @@ def test_a_channel_that_is_switched_off_needs_no_secret(file: Path) -> None:
     assert ("screen",) == tuple(channel.name for channel in config.active_channels)
 
 
+def test_a_channel_knows_who_is_told_in_its_place_and_when(file: Path) -> None:
+    section = {"type": "slack", "webhook_url": "$env:HOOK", "fallback": "mail", "fallback_after_minutes": 1.5}
+    slack, mail = load(file, {"channels": {"team": section, "mail": {"type": "email", "url": "$env:MAIL"}}}).channels
+
+    assert ("mail", timedelta(seconds=90)) == (slack.fallback, slack.fallback_after)
+    assert (None, timedelta(minutes=10)) == (mail.fallback, mail.fallback_after)
+
+
+@pytest.mark.parametrize(
+    "fallback",
+    [
+        pytest.param({"type": "email", "optional": True, "url": "$env:NOT_SET"}, id="without its secret"),
+        pytest.param({"type": "terminal", "enabled": False}, id="switched off"),
+    ],
+)
+def test_the_journal_stands_in_for_a_fallback_that_is_off(file: Path, fallback: Mapping[str, Any]) -> None:
+    screen = {"type": "terminal", "fallback": "other"}
+    channel, other = load(file, {"channels": {"screen": screen, "other": fallback}}).channels
+
+    assert not other.active
+    assert channel.fallback is None
+
+
+def test_fallbacks_may_form_a_chain_that_ends(file: Path) -> None:
+    chain = {"a": "b", "b": "c", "x": "b"}
+    sections = {name: {"type": "terminal", "fallback": chain.get(name)} for name in "xabc"}
+    config = load(file, {"channels": sections})
+
+    assert {"x": "b", "a": "b", "b": "c", "c": None} == {channel.name: channel.fallback for channel in config.channels}
+
+
+# The ping.
+
+
+def test_the_ping_takes_its_url_from_the_environment_unless_told_otherwise(file: Path) -> None:
+    url = "https://hc-ping.com/5f1c7e0a-token"
+    section = {"url": "$env:OTHER", "every_seconds": 90}
+    ping = load(file, {"ping": section}, {"OTHER": url}).ping
+
+    assert PingConfig(url=Secret(url), every=timedelta(seconds=90)) == ping
+    assert "ping: on, every 90 s" == ping.describe()
+    assert Secret(url) == load(file, "{}", {"AUTOMON_PING_URL": url}).ping.url
+    assert Secret(url) == load(file, {"ping": {"optional": False}}, {"AUTOMON_PING_URL": url}).ping.url
+
+
+def test_without_its_secret_the_ping_is_off_and_says_why(file: Path) -> None:
+    ping = load(file, {"ping": {"url": f"$file:{file.parent}/ping"}}).ping
+
+    assert ping.url is None
+    assert f"{file.parent}/ping is not there" == ping.inactive_reason
+    assert f"ping: off ({file.parent}/ping is not there)" == ping.describe()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000", "HTTPS://[::1]/ping/x/", "https://hc-ping.com/key/slug?create=1&rid=%C3%BC"]
+)
+def test_every_web_address_can_be_called(file: Path, url: str) -> None:
+    assert Secret(url) == load(file, "{}", {"AUTOMON_PING_URL": url}).ping.url
+
+
 def test_no_secret_is_in_the_text_of_a_config(file: Path) -> None:
     channels = {
         "a": {"type": "slack", "webhook_url": "$env:HOOK"},
         "b": {"type": "email", "url": "$env:MAIL"},
         "c": {"type": "apprise", "url": "$literal:ntfy://secret@example.org"},
     }
-    config = load(file, {"channels": channels}, ENVIRON | {"DATABASE_URL": "postgresql://u:secret@db/x"})
+    urls = {"DATABASE_URL": "postgresql://u:secret@db/x", "AUTOMON_PING_URL": "https://example.org/secret"}
+    config = load(file, {"channels": channels}, ENVIRON | urls)
 
-    text = f"{config.channels} {config.settings} {config.database} {config.settings.model_dump()}"
+    text = f"{config.channels} {config.ping} {config.ping.describe()} {config.settings} {config.database} {config.settings.model_dump()}"
     text += repr(config).replace(str(file), "")
     assert "secret" not in text.replace("<secret>", "").lower()
     assert "p/ss%" not in text
@@ -457,6 +531,12 @@ def test_a_diff_shows_no_secret(file: Path) -> None:
     assert [] == one.diff(one)
 
 
+def test_a_diff_names_a_ping_that_is_switched_on_without_its_url(file: Path) -> None:
+    off, on = (load(file, "{}", environ) for environ in ({}, {"AUTOMON_PING_URL": "https://example.org/ping"}))
+
+    assert ["ping.url: AUTOMON_PING_URL is not set -> <secret>"] == off.diff(on)
+
+
 # Mistakes. The place that must be reported is marked with § in the text of the file.
 
 LEVELS = "the levels must rise from low to critical"
@@ -464,6 +544,9 @@ OPEN_HELP = 'one of "$env:NAME", "$file:/path", "$cred:NAME", "$literal:…"; th
 EMAIL_HELP = "smtp://user:password@host:587?from=a@example.org&to=b@example.org,c@example.org"
 ESCAPES = "in the user name and password write %40 for @, %2F for /, %3F for ?, %23 for #, %25 for %"
 EITHER = "either 'url' or the fields"
+COMMON_KEYS = "type, enabled, optional, min_severity, notify_on, timezone, fallback, fallback_after_minutes"
+PING_HELP = "https://hc-ping.com/…, without a user name and without #"
+NO_PING = "this is not a URL that can be called"
 OPTIONAL = 'provide it, or say "optional": true to run without this channel'
 
 
@@ -473,6 +556,16 @@ def channel(text: str) -> str:
 
 def mail(url: str) -> str:
     return channel(f'"type": "email", "url": §"$literal:{url}"')
+
+
+def screens(text: str) -> str:
+    """Write a file with a terminal channel for each `name>fallback` in the text."""
+    pairs = [pair.partition(">") for pair in text.split()]
+    return (
+        '{"channels": {'
+        + ",\n".join(f'"{name}": {{"type": "terminal", "fallback": {fallback}}}' for name, _, fallback in pairs)
+        + "}}"
+    )
 
 
 MISTAKES = {
@@ -500,7 +593,7 @@ MISTAKES = {
     "misspelt key of a channel": (
         channel('"type": "slack", §"webhok_url": "$env:HOOK"'), "channels.c.webhok_url",
         "unknown key, did you mean 'webhook_url'?",
-        "known here: type, enabled, optional, min_severity, notify_on, timezone, webhook_url",
+        f"known here: {COMMON_KEYS}, webhook_url",
     ),
     "key twice": (
         '{"alerts": {},\n\n§"alerts": {}}', "alerts", 'the key "alerts" stands here a second time, first in line 1', "",
@@ -665,7 +758,7 @@ MISTAKES = {
     ),
     "key of another channel type": (
         channel('"type": "terminal", §"url": "$env:OPS"'), "channels.c.url", "unknown key",
-        "known here: type, enabled, optional, min_severity, notify_on, timezone",
+        f"known here: {COMMON_KEYS}",
     ),
     "webhook missing": (
         '{"channels": {§"c": {"type": "slack"}}}', "channels.c.webhook_url", "is missing", "this key is required",
@@ -796,7 +889,75 @@ MISTAKES = {
         mail("smtps://h?from=a@x&to=b@x&security=none"), "channels.c.url",
         "'security' in the URL does not fit", "smtp:// is starttls or ?security=none; smtps:// is tls",
     ),
+    "fallback that is misspelt": (
+        screens('slack>§"emial" email>null'), "channels.slack.fallback",
+        "names no channel of this file, did you mean 'email'?", "null for the journal, or one of email",
+    ),
+    "fallback that is no name": (
+        screens('a>§"https://secret" b>null c>null'), "channels.a.fallback",
+        "names no channel of this file", "null for the journal, or one of b, c",
+    ),
+    "fallback of the only channel": (
+        screens('a>§"b"'), "channels.a.fallback", "names no channel of this file", "null for the journal",
+    ),
+    "fallback to itself": (
+        screens('a>§"a" b>"a"'), "channels.a.fallback",
+        "names the channel itself", "null for the journal, or one of b",
+    ),
+    "fallback to the journal by name": (
+        screens('a>§"journal"'), "channels.a.fallback",
+        "names the journal, which is told where no fallback stands", "null for the journal",
+    ),
+    "fallbacks in a circle, with a way into it": (
+        screens('x>"b" a>§"b" b>"c" c>"a"'), "channels.a.fallback",
+        "leads in a circle: a -> b -> c -> a", "null for the journal at one of them",
+    ),
+    "fallback in a channel that is switched off": (
+        channel('"type": "terminal", "enabled": false, "fallback": §"d"'), "channels.c.fallback",
+        "names no channel of this file", "null for the journal",
+    ),
+    "fallback that is no text": (
+        channel('"type": "terminal", "fallback": §5'), "channels.c.fallback", "must be a text", "in double quotes",
+    ),
+    "time before a fallback": (
+        channel('"type": "terminal", "fallback_after_minutes": §-1'), "channels.c.fallback_after_minutes",
+        "is too small", "at least 0",
+    ),
+    "channel with the name of the journal": (
+        '{"channels": {§"journal": {"type": "terminal"}}}', "channels.journal",
+        "is reserved for the journal of the service", "another name",
+    ),
+    "no message at once": (
+        '{"alerts": {"messages_at_once": §0}}', "alerts.messages_at_once", "is too small", "at least 1",
+    ),
+    "ping in the open": (
+        '{"ping": {"url": §"https://hc-ping.com/secret"}}', "ping.url",
+        "a secret must not stand here in the open; say where it comes from", OPEN_HELP,
+    ),
+    "ping that must be there": (
+        '{"ping": {"url": §"$env:NOT_SET", "optional": false}}', "ping.url", "NOT_SET is not set",
+        'provide it, or say "optional": true to run without the ping',
+    ),
+    "ping that must be there and is not named": (
+        '{§"ping": {"optional": false}}', "ping.url", "AUTOMON_PING_URL is not set",
+        'provide it, or say "optional": true to run without the ping',
+    ),
+    "ping that cannot be read": ('{"ping": {"url": §"$file:/"}}', "ping.url", "/ is not a plain file", ""),
+    "ping too often": ('{"ping": {"every_seconds": §0.1}}', "ping.every_seconds", "is too small", "at least 1"),
+    "misspelt key of the ping": (
+        '{"ping": {§"every_second": 5}}', "ping.every_second",
+        "unknown key, did you mean 'every_seconds'?", "known here: url, optional, every_seconds",
+    ),
     "no JSON": ('{"alerts": {§,}}', "", "a key in double quotes must stand here, but here is ,", ""),
+}  # fmt: skip
+
+
+MISTAKES |= {
+    f"ping to {url}": (f'{{"ping": {{"url": §"$literal:{url}"}}}}', "ping.url", NO_PING, PING_HELP)
+    for url in (
+        "ftp://h/secret", "h/secret", "https:///secret", "https://u:secret@h/", "https://h/secret#x", "https://h/se cret",
+        "https://h:0/secret", "https://h:99999/secret", "https://[secret", "https://ünlaut/secret",
+    )
 }  # fmt: skip
 
 
@@ -908,16 +1069,16 @@ FULL = jsonc.loads(SHIPPED.read_text(encoding="utf-8")) | {
     "overrides": {"error_rates": {"a": {"low": 5}}, "host_disk": {"b c": {"high": 96}}},
     "guidance": {"error_rates": {"impact": "x", "sources": {"a": {"runbook": "https://example.org"}}}},
     "channels": {
-        "slack": {"type": "slack", "webhook_url": "$env:HOOK", "notify_on": ["opened"]},
+        "slack": {"type": "slack", "webhook_url": "$env:HOOK", "notify_on": ["opened"], "fallback": "ops"},
         "email": {"type": "email", "host": "h", "from": "a@x", "to": ["b@x"], "security": "none"},
-        "ops": {"type": "apprise", "url": "$env:OPS", "optional": True, "timezone": "UTC"},
+        "ops": {"type": "apprise", "url": "$env:OPS", "optional": True, "timezone": "UTC", "fallback": "email"},
         "screen": {"type": "terminal", "enabled": False},
     },
 }
 PATHS = [path for path in jsonc.parse(json.dumps(FULL)).value_offsets if path]
 NOISE = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 200) | st.floats(-1, 1e6) | st.text(max_size=5)
-    | st.sampled_from(["$env:HOOK", "$env:NO", "$file:/no", "low", "opened", "slack", "UTC", "03:00", "a@x"]),
+    | st.sampled_from(["$env:HOOK", "$env:NO", "$file:/no", "low", "opened", "slack", "ops", "journal", "UTC", "03:00", "a@x"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["low", "type", "*", "x"]), inner),
     max_leaves=3,
 )  # fmt: skip
@@ -953,7 +1114,7 @@ def test_whatever_is_changed_in_a_file_it_loads_or_each_error_names_its_line_and
 
     if isinstance(found, Config):
         assert 13 <= len(found.threshold_rows())
-        assert 15 == len(found.settings_rows())
+        assert 19 == len(found.settings_rows())
         assert len(document.get("channels", {})) == len(found.describe_channels())
     else:
         assert found

@@ -242,7 +242,7 @@ def test_the_record_about_dependencies_has_every_runtime_dependency() -> None:
     assert found is not None
     names = [re.split(r"[\[<>=~]", requirement)[0] for requirement in ast.literal_eval(found[1])]
 
-    assert 8 == len(names)
+    assert 10 == len(names)
     assert [] == [name for name in names if f"`{name}`" not in text]
 
 

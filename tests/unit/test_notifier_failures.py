@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
+from itertools import pairwise
 
 import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifiers.channel import DeliveryReason
 from notifiers.dispatch import Outcome, scrubbed
-from notifiers.http_failure import http_error
+from notifiers.http_failure import answer_error, captured_error, exchange_error, wished_pause
+
+NOW = datetime(2026, 11, 23, 13, 2, tzinfo=UTC)
 
 
 def outcome(status: int | None = None, trouble: str = "", *, timed_out: bool = False) -> Outcome:
@@ -41,14 +50,125 @@ def outcome(status: int | None = None, trouble: str = "", *, timed_out: bool = F
     ],
 )
 def test_an_answer_has_a_reason(status: int, answer: str, reason: DeliveryReason, permanent: bool) -> None:
-    error = http_error("Slack", outcome(status), answer)
-    assert error.reason is reason
-    assert error.permanent is permanent
-    assert error.detail == f"Slack answered {status} {answer}".rstrip()
+    for error in (answer_error("Slack", status, answer), captured_error("Slack", outcome(status), answer)):
+        assert error.reason is reason
+        assert error.permanent is permanent
+        assert error.uncertain is (status == 200)
+        assert error.detail == f"Slack answered {status} {answer}".rstrip()
 
 
-def test_a_service_that_limits_is_left_alone_for_30_seconds() -> None:
-    assert http_error("Slack", outcome(429), "").retry_after == timedelta(seconds=30)
+@pytest.mark.parametrize(
+    ("status", "wish", "pause"),
+    [
+        pytest.param(429, timedelta(seconds=7), timedelta(seconds=7), id="for as long as it wishes"),
+        pytest.param(429, timedelta(0), timedelta(0), id="also when that is no time at all"),
+        pytest.param(429, None, timedelta(seconds=30), id="half a minute without a wish"),
+        pytest.param(503, timedelta(seconds=7), timedelta(seconds=7), id="in trouble for as long as it wishes"),
+        pytest.param(503, None, None, id="in trouble as the outbox sees fit"),
+        pytest.param(404, timedelta(seconds=7), None, id="never again"),
+    ],
+)
+def test_a_service_that_limits_is_left_alone(status: int, wish: timedelta | None, pause: timedelta | None) -> None:
+    assert answer_error("Slack", status, "", wish).retry_after == pause
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"),
+    [
+        pytest.param("0", timedelta(0), id="no time"),
+        pytest.param("30", timedelta(seconds=30), id="seconds"),
+        pytest.param("3601", timedelta(hours=1), id="an hour at most"),
+        pytest.param("999999999999", timedelta(hours=1), id="an hour at most, however long the number"),
+        pytest.param("Mon, 23 Nov 2026 13:03:00 GMT", timedelta(minutes=1), id="a date"),
+        pytest.param("Monday, 23-Nov-26 13:03:00 GMT", timedelta(minutes=1), id="a date of old"),
+        pytest.param("Mon Nov 23 13:03:00 2026", timedelta(minutes=1), id="a date of C"),
+        pytest.param("Mon, 23 Nov 2026 14:03:00 +0100", timedelta(minutes=1), id="a date of another zone"),
+        pytest.param("Tue, 24 Nov 2026 13:03:00 GMT", timedelta(hours=1), id="a date far away"),
+        pytest.param("Mon, 23 Nov 2026 13:01:59 GMT", None, id="a date that has passed"),
+        pytest.param("", None, id="nothing"),
+        pytest.param("-1", None, id="less than nothing"),
+        pytest.param("1.5", None, id="a fraction"),
+        pytest.param("7, 8", None, id="two numbers"),
+        pytest.param("\u0663", None, id="a digit from elsewhere"),
+        pytest.param("1" * 5000, None, id="a number beyond all measure"),
+        pytest.param("Mon, 23 Nov 99999999999999999999 13:03:00 GMT", None, id="a year beyond all measure"),
+        pytest.param("soon", None, id="a word"),
+    ],
+)
+def test_it_reads_for_how_long_a_service_wants_to_be_left_alone(header: str, pause: timedelta | None) -> None:
+    assert wished_pause(header, NOW) == pause
+    assert wished_pause(header, NOW.astimezone(timezone(timedelta(hours=-5)))) == pause
+
+
+@given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d+ (Jan|Nov) -?\d+ \d+:\d+(:\d+)? [+-]?\w*", fullmatch=True))
+def test_a_wish_of_any_form_is_none_or_at_most_an_hour(header: str) -> None:
+    pause = wished_pause(header, NOW)
+    assert pause is None or timedelta(0) <= pause <= timedelta(hours=1)
+
+
+def wrapped(outer: Exception, *causes: Exception) -> Exception:
+    """Nest exceptions as libraries do, the outermost first."""
+    errors = (outer, *causes)
+    for error, cause in pairwise(errors):
+        error.__context__ = cause
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "words"),
+    [
+        (wrapped(requests.ConnectTimeout(), TimeoutError()), "unreachable", "did not take a connection in time"),
+        (wrapped(requests.ReadTimeout(), TimeoutError()), "unreachable", "did not take a connection in time"),
+        (wrapped(requests.exceptions.ProxyError(), TimeoutError()), "unreachable", "did not take a connection in time"),
+        (wrapped(requests.exceptions.ProxyError(), OSError(111)), "unreachable", "cannot be reached through the proxy"),
+        (
+            wrapped(requests.exceptions.ProxyError(), socket.gaierror()),
+            "unreachable",
+            "cannot be reached through the proxy",
+        ),
+        (requests.exceptions.InvalidProxyURL(), "unreachable", "cannot be reached through the proxy"),
+        (wrapped(requests.ConnectionError(), socket.gaierror()), "unreachable", "has a name that was not found"),
+        (wrapped(requests.ConnectionError(), ConnectionRefusedError()), "unreachable", "takes no connection"),
+        (requests.exceptions.SSLError(), "misconfigured", "has no trusted TLS connection"),
+        (
+            wrapped(requests.exceptions.ProxyError(), ssl.SSLCertVerificationError()),
+            "misconfigured",
+            "has no trusted TLS connection",
+        ),
+        (OSError("no such CA file"), "misconfigured", "has no trusted TLS connection"),
+    ],
+)
+def test_what_keeps_a_message_from_leaving_has_a_reason(error: Exception, reason: str, words: str) -> None:
+    failed = exchange_error("Slack", error, handed_over=False)
+    assert failed.reason == reason
+    assert failed.detail == f"Slack {words}"
+    assert not failed.uncertain
+    assert not failed.permanent
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "words"),
+    [
+        (wrapped(requests.ReadTimeout(), TimeoutError()), "timed_out", "took the message but did not answer in time"),
+        (
+            wrapped(requests.ConnectionError(), RemoteDisconnected(""), TimeoutError()),
+            "timed_out",
+            "took the message but did not answer in time",
+        ),
+        (wrapped(requests.ConnectionError(), RemoteDisconnected("")), "unreachable", "broke the connection off"),
+        (wrapped(requests.exceptions.ProxyError(), RemoteDisconnected("")), "unreachable", "broke the connection off"),
+        (wrapped(requests.ConnectionError(), ConnectionResetError()), "unreachable", "broke the connection off"),
+        (wrapped(requests.ConnectionError(), IncompleteRead(b"")), "unreachable", "broke the connection off"),
+        (wrapped(requests.exceptions.SSLError(), ssl.SSLEOFError()), "unreachable", "broke the connection off"),
+        (wrapped(requests.ConnectionError(), BadStatusLine("x")), "unknown", "gave an answer that is not HTTP"),
+    ],
+)
+def test_a_message_that_had_begun_to_leave_may_have_arrived(error: Exception, reason: str, words: str) -> None:
+    failed = exchange_error("Slack", error, handed_over=True)
+    assert failed.reason == reason
+    assert failed.detail == f"Slack {words}"
+    assert failed.uncertain
+    assert not failed.permanent
 
 
 @pytest.mark.parametrize(
@@ -67,7 +187,7 @@ def test_a_service_that_limits_is_left_alone_for_30_seconds() -> None:
 def test_a_broken_connection_has_a_reason_and_shows_nothing_of_the_address(
     trouble: str, reason: str, uncertain: bool
 ) -> None:
-    error = http_error("Slack", outcome(trouble=f"{trouble} with url: /services/T0/B0/s3cret"), "")
+    error = captured_error("Slack", outcome(trouble=f"{trouble} with url: /services/T0/B0/s3cret"), "")
     assert error.reason == reason
     assert error.uncertain is uncertain
     assert not error.permanent
@@ -75,7 +195,7 @@ def test_a_broken_connection_has_a_reason_and_shows_nothing_of_the_address(
 
 
 def test_a_call_that_was_given_up_may_have_arrived() -> None:
-    error = http_error("Slack", outcome(timed_out=True), "")
+    error = captured_error("Slack", outcome(timed_out=True), "")
     assert error.reason is DeliveryReason.TIMED_OUT
     assert error.uncertain
 

@@ -17,11 +17,11 @@ from notifiers.email import EmailChannel, html_page, subject
 from notifiers.message import Message
 from notifiers.smtp import Security, Server
 from notifiers.terminal import terminal_text
-from tests.support.notifications import LIFE, message
+from tests.support.notifications import MESSAGES
 from tests.support.slack import WEBHOOK, limit_problems
 
 GOLDEN = Path(__file__).with_name("golden")
-KINDS = list(LIFE)
+NAMES = list(MESSAGES)
 MAIL_SERVER = Server(host="mail.acme.example", port=587, security=Security.STARTTLS)
 
 
@@ -55,36 +55,36 @@ def readable_mail(source: str) -> str:
     return re.sub(r'boundary=".*?"', 'boundary="unique"', text)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_slack_message_is_as_pinned(kind: str) -> None:
-    payload = slack_payload(message(LIFE[kind]))
-    assert_golden(f"slack/{kind}.json", json.dumps(payload, indent=1, ensure_ascii=False) + "\n")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_slack_message_is_as_pinned(name: str) -> None:
+    payload = slack_payload(MESSAGES[name])
+    assert_golden(f"slack/{name}.json", json.dumps(payload, indent=1, ensure_ascii=False) + "\n")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_mail_is_as_pinned(kind: str) -> None:
-    assert_golden(f"mail/{kind}.txt", readable_mail(mail_source(message(LIFE[kind]))))
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mail_is_as_pinned(name: str) -> None:
+    assert_golden(f"mail/{name}.txt", readable_mail(mail_source(MESSAGES[name])))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_terminal_message_is_as_pinned(kind: str) -> None:
-    assert_golden(f"terminal/{kind}.txt", terminal_text(message(LIFE[kind]), has_colour=False) + "\n")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_terminal_message_is_as_pinned(name: str) -> None:
+    assert_golden(f"terminal/{name}.txt", terminal_text(MESSAGES[name], has_colour=False) + "\n")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_slack_message_keeps_to_slacks_limits_and_has_a_preview(kind: str) -> None:
-    payload = slack_payload(message(LIFE[kind]))
+@pytest.mark.parametrize("name", NAMES)
+def test_a_slack_message_keeps_to_slacks_limits_and_has_a_preview(name: str) -> None:
+    payload = slack_payload(MESSAGES[name])
     assert limit_problems(payload) == []
     attachment = payload["attachments"][0]
-    assert attachment["fallback"].endswith(message(LIFE[kind]).headline)
+    assert attachment["fallback"].endswith(MESSAGES[name].headline)
     assert all(block["type"] != "header" for block in attachment["blocks"])
     assert "ts" not in attachment
 
 
 def test_a_golden_file_exists_for_nothing_else() -> None:
     wanted = {
-        f"{medium}/{kind}.{end}"
-        for kind in KINDS
+        f"{medium}/{name}.{end}"
+        for name in NAMES
         for medium, end in (("slack", "json"), ("mail", "txt"), ("terminal", "txt"))
     }
     assert {str(file.relative_to(GOLDEN)) for file in GOLDEN.rglob("*.*")} == wanted

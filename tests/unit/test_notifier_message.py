@@ -1,27 +1,44 @@
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from automon.models import Guidance, Severity
-from notifiers.message import Line, Message, MessageContext, compose, compose_test
+from automon.models import Digest, DigestCause, DigestEntry, Guidance, Severity, TransitionKind
+from notifiers import slack
+from notifiers.digest import compose_digest
+from notifiers.message import Line, Message, MessageContext
+from notifiers.notice import compose_canary, compose_outage, compose_test
 from notifiers.plain import headline, plain_body, plain_lines, plain_text
-from notifiers.text import Link, Moment
+from notifiers.text import Code, Link, Moment
+from notifiers.transition import compose
 from notifiers.words import Label
 from tests.support.notifications import (
     ACKNOWLEDGED,
     ALSO_OPEN,
+    BLIND,
+    CANARY,
+    CHANNEL_FAILS,
     CONTEXT,
+    DIGEST,
+    DIGEST_OF_CAUSES,
+    DIGEST_REPEATED,
+    DIGEST_RESOLVED,
+    DIGESTS,
     EASED,
     ESCALATED,
     GUIDANCE,
     HOSTILE,
+    HOSTILES,
     LIFE,
     OPENED,
     OPENED_AT,
+    OUTAGE,
     REMINDED,
     RESOLVED,
     TOP,
@@ -217,11 +234,14 @@ def test_a_message_that_may_be_a_repeat_says_so() -> None:
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("opened", "automon on ops-1 · opened 14:02 CET · reminds hourly until acknowledged"),
-        ("escalated", "automon on ops-1 · opened 14:02 · escalated 14:12 CET · reminds hourly until acknowledged"),
-        ("acknowledged", "automon on ops-1 · opened 14:02 · acknowledged 14:35 CET"),
-        ("eased", "automon on ops-1 · opened 14:02 · eased 14:42 CET"),
-        ("resolved", "automon on ops-1 · opened 14:02 · resolved 14:53 CET"),
+        ("opened", "automon on ops-1 · opened 14:02 CET · reminds hourly until acknowledged · delivery 907"),
+        (
+            "escalated",
+            "automon on ops-1 · opened 14:02 · escalated 14:12 CET · reminds hourly until acknowledged · delivery 907",
+        ),
+        ("acknowledged", "automon on ops-1 · opened 14:02 · acknowledged 14:35 CET · delivery 907"),
+        ("eased", "automon on ops-1 · opened 14:02 · eased 14:42 CET · delivery 907"),
+        ("resolved", "automon on ops-1 · opened 14:02 · resolved 14:53 CET · delivery 907"),
     ],
 )
 def test_the_footer_says_who_speaks_and_when_it_happened_with_the_zone(kind: str, expected: str) -> None:
@@ -247,15 +267,16 @@ def test_a_time_of_another_day_carries_its_date() -> None:
 )
 def test_a_zone_is_named_even_where_it_has_no_letters(zone: str, expected: str) -> None:
     context = MessageContext(instance="ops-1", timezone=ZoneInfo(zone))
-    assert footer(compose(OPENED, GUIDANCE, context)).endswith(expected)
+    assert expected in footer(compose(OPENED, GUIDANCE, context)).split(" · ")[1]
 
 
 def test_no_label_is_wider_than_its_column() -> None:
     assert max(len(label) for label in Label) < 9
 
 
-def test_hostile_text_stays_one_harmless_short_line_each() -> None:
-    said = message(HOSTILE)
+@pytest.mark.parametrize("name", HOSTILES)
+def test_hostile_text_stays_one_harmless_short_line_each(name: str) -> None:
+    said = HOSTILES[name]
     for line in [headline(said), said.identity, *plain_lines(said)]:
         assert line.isprintable() or "\n" not in line
         assert not {"\x1b", "\r", "\n", "\u202e"} & set(line)
@@ -272,3 +293,261 @@ def test_a_test_message_says_that_nothing_is_wrong() -> None:
     assert headline(said) == "✓ TEST automon: this is a test, nothing is wrong"
     assert said.lines[0] == Line(label=Label.SEEN, text=("this channel works: alerts will arrive here",))
     assert said.footer[-1] == Moment(OPENED_AT, zoned=True)
+    assert "delivery" not in footer(said)
+
+
+def test_a_message_that_was_meant_for_another_channel_says_so_before_how_to_stop_it() -> None:
+    said = message(replace(OPENED, instead_of="slack", uncertain=True))
+    assert shown(said, Label.INSTEAD) == ["of slack, which could not deliver this"]
+    assert [line.label for line in said.lines][-3:] == [Label.INSTEAD, Label.STOP, Label.REPEAT]
+    assert [line.label for line in message(replace(RESOLVED, instead_of="slack")).lines][-1] is Label.LOOK
+    assert shown(message(OPENED), Label.INSTEAD) == []
+
+
+def test_automon_knows_a_next_step_about_itself() -> None:
+    (line,) = [line for line in message(CHANNEL_FAILS, Guidance()).lines if line.label is Label.NEXT]
+    assert line.text == (Code("automon channels resume slack"),)
+
+
+def test_what_the_config_says_to_do_goes_before_what_automon_knows() -> None:
+    assert shown(message(CHANNEL_FAILS, Guidance(next_step="Call Bo.")), Label.NEXT) == ["Call Bo."]
+    runbook = message(CHANNEL_FAILS, Guidance(runbook="https://wiki.acme.example/slack"))
+    assert shown(runbook, Label.NEXT) == ["automon channels resume slack · https://wiki.acme.example/slack"]
+
+
+@pytest.mark.parametrize(
+    ("alert_type", "command"),
+    [
+        pytest.param("error_rate", "rm -rf /", id="about a task"),
+        pytest.param("automon_channel", "automon channels resume a\u202eb", id="cannot be shown as it is"),
+        pytest.param("automon_channel", "automon channels resume " + "x" * 200, id="too long"),
+        pytest.param("automon_channel", ["automon"], id="no text"),
+    ],
+)
+def test_no_other_command_becomes_a_next_step(alert_type: str, command: object) -> None:
+    said = message(replace(CHANNEL_FAILS, alert_type=alert_type, evidence={"next": command}), Guidance())
+    assert shown(said, Label.NEXT) == []
+
+
+def test_the_end_of_blindness_says_how_long_what_is_unknown_and_what_comes_late() -> None:
+    said = message(replace(BLIND, also_open=()), Guidance())
+    assert headline(said) == "✓ RESOLVED automon: was blind for 3 h 30 min: no service ran"
+    assert plain_lines(said) == [
+        "Open     3 h 30 min, 14:02 → 17:32",
+        "Seen     about 420 reports of 7 sources are unknown",
+        "Left     what is recorded late is judged late",
+        "Look     automon explain 44",
+    ]
+
+
+def digest(of: Digest = DIGEST) -> Message:
+    return compose_digest(of, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("digest", "✗ CRITICAL 812 alerts opened: ConnectionError smtp.acme.example:587 refused"),
+        (
+            "digest-causes",
+            "✗ CRITICAL 10,000 alerts changed: 14 causes, most of all ConnectionError smtp.acme.example:587 refused",
+        ),
+        ("digest-resolved", "✓ RESOLVED 812 alerts: ConnectionError smtp.acme.example:587 refused"),
+        (
+            "digest-repeated",
+            "✗ CRITICAL 500 alerts opened, 200 resolved: 2 causes, most of all ConnectionError smtp.acme.example:587 refused",
+        ),
+    ],
+)
+def test_the_headline_of_a_digest_is_the_whole_story(name: str, expected: str) -> None:
+    assert headline(digest(DIGESTS[name])) == expected
+
+
+@pytest.mark.parametrize(
+    ("kinds", "severities", "start"),
+    [
+        pytest.param({TransitionKind.OPENED: 1}, {Severity.LOW: 1}, "▲ LOW 1 alert opened: ", id="one"),
+        pytest.param({TransitionKind.EASED: 3}, {Severity.MEDIUM: 3}, "▲ MEDIUM 3 alerts eased: ", id="eased"),
+        pytest.param({TransitionKind.REMINDED: 3}, {Severity.CRITICAL: 3}, "✗ CRITICAL 3 alerts still open: ", id="on"),
+        pytest.param({TransitionKind.ACKNOWLEDGED: 3}, {Severity.CRITICAL: 3}, "◐ ACKNOWLEDGED 3 alerts: ", id="taken"),
+        pytest.param(
+            {TransitionKind.RESOLVED: 2, TransitionKind.ACKNOWLEDGED: 3},
+            {Severity.CRITICAL: 3},
+            "◐ ACKNOWLEDGED 3 alerts, 2 resolved: ",
+            id="taken or over",
+        ),
+        pytest.param(
+            {TransitionKind.RESOLVED: 2_000, TransitionKind.OPENED: 0}, {}, "✓ RESOLVED 2,000 alerts: ", id="over"
+        ),
+        pytest.param({}, {}, "✓ RESOLVED 812 alerts changed: ", id="nothing known"),
+    ],
+)
+def test_the_state_of_a_digest_is_that_of_what_is_not_over(
+    kinds: dict[TransitionKind, int], severities: dict[Severity, int], start: str
+) -> None:
+    assert headline(digest(replace(DIGEST, kinds=kinds, severities=severities))).startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("causes", "expected"),
+    [
+        pytest.param([], "worst at invoice-sync: 46 % of tasks fail (limit 5 %)", id="none known"),
+        pytest.param([("", 812)], "worst at invoice-sync: 46 % of tasks fail (limit 5 %)", id="one without words"),
+        pytest.param(
+            [("a", 406), ("b", 406)], "2 causes, worst at invoice-sync: 46 % of tasks fail (limit 5 %)", id="equal"
+        ),
+        pytest.param([("a", 500), ("b", 312)], "2 causes, most of all a", id="one ahead"),
+    ],
+)
+def test_a_digest_names_the_cause_that_stands_out_or_else_the_worst_alert(
+    causes: list[tuple[str, int]], expected: str
+) -> None:
+    found = tuple(DigestCause(words=said, count=count) for said, count in causes)
+    assert digest(replace(DIGEST, causes=found)).headline == f"CRITICAL 812 alerts opened: {expected}"
+
+
+def test_a_digest_lists_the_worst_alerts_and_counts_the_rest() -> None:
+    assert shown(digest(DIGEST_OF_CAUSES), Label.ALERTS) == [
+        "#41 CRITICAL invoice-sync: 46 % of tasks fail (limit 5 %), 4 min",
+        "#40 ESCALATED to CRITICAL mail: 2,610 waiting (limit 1,000), 39 min",
+        "#43 HIGH receipts: 81 errors in the last hour (limit 75)",
+        "#38 STILL OPEN, MEDIUM ops-2 /var: disk is 91 % full (limit 90 %), 3 h",
+        "+9,996 more",
+    ]
+
+
+def test_a_digest_that_names_every_alert_counts_no_rest() -> None:
+    assert len(shown(digest(replace(DIGEST, alerts=3)), Label.ALERTS)) == 3
+
+
+def test_a_resolved_alert_in_a_digest_says_since_when_it_was_open_and_not_for_how_long() -> None:
+    first = shown(digest(DIGEST_RESOLVED), Label.ALERTS)[0]
+    assert first == "#41 RESOLVED invoice-sync: 2 % of tasks fail (limit 5 %), opened 13:30"
+
+
+def test_a_digest_counts_kinds_severities_and_causes() -> None:
+    said = digest(DIGEST_OF_CAUSES)
+    assert shown(said, Label.SEEN) == ["9,500 opened, 400 escalated, 100 still open"]
+    assert shown(said, Label.OPEN) == ["1,200 CRITICAL, 300 HIGH, 8,500 LOW"]
+    assert shown(said, Label.CAUSE) == [
+        "6,402 alerts: ConnectionError smtp.acme.example:587 refused",
+        "2,811 alerts: host ops-2",
+        "640 alerts: queue silence",
+        "+11 more causes",
+    ]
+
+
+def test_the_only_cause_is_told_below_where_the_headline_has_no_room_for_it() -> None:
+    assert shown(digest(), Label.CAUSE) == []
+    cause = "ConnectionError " + "very " * 25 + "long"
+    said = digest(replace(DIGEST, causes=(DigestCause(words=cause, count=812),)))
+    assert shown(said, Label.CAUSE) == [f"812 alerts: {cause}"]
+
+
+def test_a_cause_without_words_is_said_to_be_unknown() -> None:
+    said = digest(replace(DIGEST, causes=(DigestCause(words="\x00", count=812),)))
+    assert shown(said, Label.CAUSE) == ["812 alerts: cause unknown"]
+    assert said.identity == "812 alerts (digest 907)"
+
+
+def test_a_digest_says_how_to_see_all_of_it_and_how_to_stop_it() -> None:
+    assert shown(digest(), Label.STOP) == ["automon alerts · automon deliveries --digest 907 · automon silence '*' 2h"]
+    assert shown(digest(DIGEST_RESOLVED), Label.STOP) == []
+    assert shown(digest(DIGEST_RESOLVED), Label.LOOK) == ["automon alerts · automon deliveries --digest 915"]
+
+
+def test_a_repeated_digest_says_for_whom_it_was_and_that_it_may_be_a_repeat() -> None:
+    said = digest(DIGEST_REPEATED)
+    assert [line.label for line in said.lines][-3:] == [Label.INSTEAD, Label.STOP, Label.REPEAT]
+    assert shown(said, Label.INSTEAD) == ["of slack, which could not deliver this"]
+    assert shown(said, Label.REPEAT) == ["an earlier try may have arrived already (delivery 907)"]
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        pytest.param(DIGEST, "automon on ops-1 · 13:58 → 14:02 CET · delivery 907", id="a while"),
+        pytest.param(replace(DIGEST, first_at=OPENED_AT), "automon on ops-1 · 14:02 CET · delivery 907", id="at once"),
+        pytest.param(
+            replace(DIGEST, first_at=OPENED_AT - timedelta(hours=20)),
+            "automon on ops-1 · 22 Nov 18:02 → 14:02 CET · delivery 907",
+            id="since yesterday",
+        ),
+        pytest.param(
+            DIGEST_REPEATED, "automon on ops-1 · 1,450 changes 13:58 → 14:02 CET · delivery 907", id="several changes"
+        ),
+    ],
+)
+def test_the_footer_of_a_digest_says_from_when_to_when(of: Digest, expected: str) -> None:
+    assert footer(digest(of)) == expected
+
+
+def test_a_canary_says_that_nothing_is_wrong_and_who_asked() -> None:
+    said = compose_canary(replace(CANARY, uncertain=True), CONTEXT)
+    assert headline(said) == "✓ TEST automon: canary, nothing is wrong"
+    assert shown(said, Label.WHO) == ["asked for by ana 14:02"]
+    assert shown(said, Label.REPEAT) == ["an earlier try may have arrived already (delivery 908)"]
+    assert footer(said) == "automon on ops-1 · 14:02 CET · delivery 908"
+
+
+def test_an_outage_says_why_what_it_means_and_that_it_ends_by_itself() -> None:
+    said = compose_outage(OUTAGE, CONTEXT)
+    assert headline(said) == "✗ CRITICAL automon: the database has not answered for 2 min: Connection refused"
+    assert plain_body(said).split("\n") == [
+        "Impact   nothing is checked, and no alert can be raised or delivered until it is back",
+        'Seen     connection failed: connection to server at "10.0.0.5", port 5432 failed: Connection refused',
+        "Next     automon goes on by itself when the database answers, and tells how long it was blind",
+        "",
+        "automon on ops-1 · since 14:00 CET",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "end"), [("timed out", "for 2 min: timed out"), ("", "for 2 min"), ("\x00", "for 2 min")]
+)
+def test_a_reason_that_the_headline_has_said_is_not_said_again(reason: str, end: str) -> None:
+    said = compose_outage(replace(OUTAGE, reason=reason), CONTEXT)
+    assert said.headline.endswith(end)
+    assert shown(said, Label.SEEN) == []
+
+
+counts = st.integers(min_value=0, max_value=10_000)
+entries = st.builds(
+    DigestEntry,
+    alert_id=counts,
+    alert_type=st.text(max_size=60),
+    source=st.text(max_size=200),
+    kind=st.sampled_from(TransitionKind),
+    severity=st.sampled_from(Severity),
+    summary=st.text(max_size=400),
+    opened_at=st.timedeltas(timedelta(days=-1), timedelta(days=1000)).map(lambda age: OPENED_AT - age),
+)
+digests = st.builds(
+    Digest,
+    delivery_id=st.integers(min_value=1, max_value=10**12),
+    attempt=st.just(1),
+    uncertain=st.booleans(),
+    at=st.just(OPENED_AT),
+    first_at=st.just(OPENED_AT - timedelta(minutes=4)),
+    alerts=counts,
+    transitions=counts,
+    kinds=st.dictionaries(st.sampled_from(TransitionKind), counts),
+    severities=st.dictionaries(st.sampled_from(Severity), counts),
+    entries=st.lists(entries, max_size=12).map(tuple),
+    causes=st.lists(st.builds(DigestCause, words=st.text(max_size=300), count=counts), max_size=6).map(tuple),
+    more_causes=counts,
+    instead_of=st.text(max_size=80),
+)
+
+
+@given(digests)
+def test_a_digest_of_anything_is_short_and_ends_with_a_command(of: Digest) -> None:
+    said = digest(of)
+    assert len(said.headline) <= 110
+    assert said.headline.startswith(said.state)
+    assert said.identity.endswith(f"(digest {of.delivery_id})")
+    assert f"automon deliveries --digest {of.delivery_id}" in plain_body(said)
+    assert len(said.lines) <= 20
+    assert not [one for one in "".join(plain_lines(said)) if unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp")]
+    assert len(slack.body(said)) <= 2800
+    assert "*Stop*" in slack.body(said) or "*Look*" in slack.body(said)

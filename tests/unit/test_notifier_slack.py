@@ -8,8 +8,9 @@ import pytest
 from automon.errors import AutomonError
 from automon.models import Guidance
 from notifiers import slack
+from notifiers.message import Message
 from notifiers.slack import SlackChannel, defused, is_webhook
-from tests.support.notifications import GUIDANCE, HOSTILE, LIFE, OPENED, message
+from tests.support.notifications import GUIDANCE, HOSTILE, HOSTILES, MESSAGES, OPENED, message
 from tests.support.slack import WEBHOOK
 
 DATE_TOKEN = r"<!date\^\d+\^\{date_short_pretty\} \{time\}\|[^<>|]+>"
@@ -22,9 +23,15 @@ def unfolded(said_title: str, said_body: str) -> str:
     return re.sub(LINK, "runbook", re.sub(DATE_TOKEN, "today at 14:02", text))
 
 
-@pytest.mark.parametrize("kind", LIFE)
-def test_the_headline_and_five_lines_stand_alone(kind: str) -> None:
-    said = message(LIFE[kind])
+def as_read(visible: str) -> str:
+    for written, read in (("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"), ("\u200b", "")):
+        visible = visible.replace(written, read)
+    return visible
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_headline_and_five_lines_stand_alone(name: str) -> None:
+    said = MESSAGES[name]
     assert len(unfolded(slack.title(said), slack.body(said))) <= 700
 
 
@@ -38,15 +45,27 @@ def test_the_next_step_is_not_folded_away_below_three_causes() -> None:
 
 def test_the_first_lines_of_a_talkative_task_stay_short() -> None:
     said = message(HOSTILE, replace(GUIDANCE, impact="Customers wait. " * 20, next_step="Restart it. " * 30))
-    visible = unfolded(slack.title(said), slack.body(said))
-    for written, read in (("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"), ("\u200b", "")):
-        visible = visible.replace(written, read)
+    visible = as_read(unfolded(slack.title(said), slack.body(said)))
     assert len(visible) <= 700
     assert "runbook" in visible
 
 
-def test_text_from_tasks_keeps_no_power() -> None:
-    said = message(HOSTILE)
+def test_a_digest_says_before_the_fold_how_bad_it_is_why_and_how_to_stop_it() -> None:
+    said = MESSAGES["digest-repeated"]
+    shown = unfolded(slack.title(said), slack.body(said))
+    for label in ("*Open*", "*Alerts*", "*Cause?*", "*Instead*", "*Stop*"):
+        assert label in shown
+
+
+def test_the_first_lines_of_a_digest_of_talkative_tasks_stay_short() -> None:
+    said = HOSTILES["digest"]
+    assert len(as_read(unfolded(slack.title(said), slack.body(said)))) <= 700
+    assert 0 < len(slack.body(said)) <= 2800
+
+
+@pytest.mark.parametrize("name", HOSTILES)
+def test_text_from_tasks_keeps_no_power(name: str) -> None:
+    said = HOSTILES[name]
     text = "\n".join([slack.title(said), slack.body(said), slack.foot(said)])
     ours = re.sub(DATE_TOKEN, "", re.sub(LINK, "", text))
     assert "<" not in ours
@@ -84,7 +103,7 @@ def test_it_defuses_what_slack_would_act_on(text: str, expected: str) -> None:
 def test_a_time_is_a_token_for_the_readers_own_zone() -> None:
     assert slack.foot(message(OPENED)) == (
         "automon on ops-1 · opened <!date^1795438920^{date_short_pretty} {time}|14:02 CET>"
-        " · reminds hourly until acknowledged"
+        " · reminds hourly until acknowledged · delivery 907"
     )
 
 
@@ -93,8 +112,9 @@ def test_a_link_keeps_to_its_brackets() -> None:
     assert "*Next* <https://wiki.acme.example/a%7Cb?x=1&amp;y=2|runbook>" in slack.body(said).split("\n")
 
 
-def test_the_legacy_form_has_no_markup_and_no_powers() -> None:
-    text = slack.legacy_body(message(HOSTILE, Guidance()))
+@pytest.mark.parametrize("said", [message(HOSTILE, Guidance()), HOSTILES["digest"]], ids=list(HOSTILES))
+def test_the_legacy_form_has_no_markup_and_no_powers(said: Message) -> None:
+    text = slack.legacy_body(said)
     assert "://" not in text
     assert not re.search(r"@\w", text)
     assert "<!date" not in text

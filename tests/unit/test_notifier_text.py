@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from automon.models import Severity
 from notifiers import words
 from notifiers.evidence import BARS, MOST_BARS, sparkline
 from notifiers.text import ELLIPSIS, Code, Fragment, Link, clean, joined, linked, shortened, visible_length
@@ -146,3 +147,13 @@ def test_a_short_spike_is_seen_in_a_long_trend() -> None:
 
 def test_an_alert_type_without_words_of_its_own_is_still_readable() -> None:
     assert words.alert_type_words("lock_waits") == "lock waits"
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, "0 alerts"), (1, "1 alert"), (10_000, "10,000 alerts")])
+def test_things_are_counted_in_words(count: int, expected: str) -> None:
+    assert words.counted(count, "alert") == expected
+
+
+def test_severities_are_counted_worst_first() -> None:
+    counts = {Severity.LOW: 3, Severity.CRITICAL: 1_200, Severity.MEDIUM: 0}
+    assert words.levels(counts) == "1,200 CRITICAL, 3 LOW"

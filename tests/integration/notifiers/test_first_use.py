@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 from notifiers.channel import DeliveryError
 from notifiers.email import EmailChannel
-from notifiers.message import MessageContext, compose_test
+from notifiers.message import MessageContext
+from notifiers.notice import compose_test
 from notifiers.slack import SlackChannel
 from notifiers.smtp import Security, Server
 

@@ -8,7 +8,8 @@ import logging
 import os
 import subprocess
 import sys
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,20 +18,20 @@ from notifiers.channel import Channel, DeliveryError, DeliveryReason, Receipt
 from notifiers.message import Message
 from notifiers.slack import SlackChannel
 from tests.support.notifications import HOSTILE, LIFE, OPENED, message
-from tests.support.slack import WEBHOOK, Answer, FakeSlack
+from tests.support.slack import WEBHOOK, Answer, Drip, FakeSlack
 
 GOLDEN = Path(__file__).parents[2] / "unit" / "golden" / "slack"
 SECRETS = WEBHOOK.removeprefix("https://hooks.slack.com/services/").split("/")
 
 
-def send(said: Message | None = None, read_timeout: float = 10) -> Receipt:
-    channel: Channel = SlackChannel("slack", WEBHOOK, read_timeout=timedelta(seconds=read_timeout))
+def send(said: Message | None = None, /, **limits: timedelta) -> Receipt:
+    channel: Channel = SlackChannel("slack", WEBHOOK, **limits)
     return channel.send(said or message(OPENED), channel.recipients[0])
 
 
-def failure(read_timeout: float = 10) -> DeliveryError:
+def failure(**limits: timedelta) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        send(read_timeout=read_timeout)
+        send(**limits)
     shown = f"{caught.value} {caught.value!r} {caught.value.detail} {caught.value.failure}"
     assert not [secret for secret in SECRETS if secret in shown]
     return caught.value
@@ -46,6 +47,12 @@ def test_what_arrives_is_what_is_pinned(slack: FakeSlack, kind: str) -> None:
     assert post.path == WEBHOOK.removeprefix("https://hooks.slack.com")
     assert post.headers["User-Agent"] == "automon"
     assert slack.connects == ["hooks.slack.com:443"]
+
+
+def test_a_government_has_a_slack_of_its_own(slack: FakeSlack) -> None:
+    channel = SlackChannel("slack", WEBHOOK.replace("slack.com", "slack-gov.com"))
+    assert channel.send(message(OPENED), channel.recipients[0]).answer == "ok"
+    assert slack.connects == ["hooks.slack-gov.com:443"]
 
 
 def test_the_push_preview_is_the_headline(slack: FakeSlack) -> None:
@@ -92,7 +99,7 @@ def test_content_that_is_refused_in_every_form_is_given_up(slack: FakeSlack) -> 
         pytest.param(Answer(status=403, body="invalid_token"), DeliveryReason.BAD_CREDENTIALS, True, id="a wrong one"),
         pytest.param(Answer(status=410, body="channel_is_archived"), DeliveryReason.GONE, True, id="an old channel"),
         pytest.param(Answer.broken(), DeliveryReason.REFUSED, False, id="trouble at Slack"),
-        pytest.param(Answer(body="<html>please log in"), DeliveryReason.UNKNOWN, False, id="not Slack at all"),
+        pytest.param(Answer(body="<html>ok, log in"), DeliveryReason.UNKNOWN, False, id="not Slack at all"),
     ],
 )
 def test_a_refusal_has_a_reason(slack: FakeSlack, answer: Answer, reason: DeliveryReason, permanent: bool) -> None:
@@ -109,27 +116,60 @@ def test_an_answer_that_quotes_the_webhook_is_not_passed_on(slack: FakeSlack) ->
     assert "***" in failure().detail
 
 
-def test_a_limit_asks_for_a_pause(slack: FakeSlack) -> None:
-    slack.script(Answer.rate_limited(seconds=7))
+@pytest.mark.parametrize(
+    ("answer", "pause"),
+    [
+        pytest.param(Answer.rate_limited(seconds=7), timedelta(seconds=7), id="as long as Slack wishes"),
+        pytest.param(Answer.rate_limited(seconds=86_400), timedelta(hours=1), id="but no longer than an hour"),
+        pytest.param(Answer.rate_limited(seconds=-1), timedelta(seconds=30), id="or 30 s, if the wish makes no sense"),
+        pytest.param(Answer.rate_limited(seconds=None), timedelta(seconds=30), id="or if there is none"),
+    ],
+)
+def test_a_limit_asks_for_a_pause(slack: FakeSlack, answer: Answer, pause: timedelta) -> None:
+    slack.script(answer)
     error = failure()
     assert error.reason is DeliveryReason.RATE_LIMITED
-    assert error.retry_after == timedelta(seconds=30)
+    assert not error.permanent
+    assert error.retry_after == pause
 
 
-def test_a_message_without_an_answer_may_have_arrived(slack: FakeSlack) -> None:
-    slack.script(Answer.slow(seconds=30))
-    error = failure(read_timeout=0.2)
-    assert error.reason is DeliveryReason.TIMED_OUT
+def test_a_limit_may_end_at_a_date(slack: FakeSlack) -> None:
+    slack.script(Answer.rate_limited_until(datetime.now(UTC) + timedelta(minutes=2)))
+    pause = failure().retry_after
+    assert pause is not None
+    assert timedelta(minutes=1) < pause <= timedelta(minutes=2)
+
+
+def test_a_trouble_may_ask_for_a_pause_too(slack: FakeSlack) -> None:
+    slack.script(Answer(status=503, headers={"Retry-After": "60"}))
+    error = failure()
+    assert error.reason is DeliveryReason.REFUSED
+    assert error.retry_after == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param(Answer.slow(seconds=30), DeliveryReason.TIMED_OUT, id="a late one"),
+        pytest.param(Answer.silent(), DeliveryReason.TIMED_OUT, id="none"),
+        pytest.param(Answer.dripping(Drip.STATUS_LINE), DeliveryReason.TIMED_OUT, id="one letter a second"),
+        pytest.param(Answer.dripping(Drip.BODY), DeliveryReason.TIMED_OUT, id="a page, one letter a second"),
+        pytest.param(Answer.hang_up(), DeliveryReason.UNREACHABLE, id="the end of the connection"),
+        pytest.param(Answer.gibberish(), DeliveryReason.UNKNOWN, id="no HTTP"),
+        pytest.param(Answer.garbage(), DeliveryReason.UNKNOWN, id="somebody else's"),
+    ],
+)
+def test_a_message_without_a_proper_answer_may_have_arrived(
+    slack: FakeSlack, answer: Answer, reason: DeliveryReason
+) -> None:
+    slack.script(answer)
+    started = time.monotonic()
+    error = failure(exchange_limit=timedelta(seconds=2))
+    assert time.monotonic() - started < 5
+    assert error.reason is reason
     assert error.uncertain
     assert not error.permanent
     assert len(slack.posts) == 1
-
-
-def test_a_connection_that_breaks_off_may_have_carried_the_message(slack: FakeSlack) -> None:
-    slack.script(Answer.hang_up())
-    error = failure()
-    assert error.reason is DeliveryReason.UNREACHABLE
-    assert error.uncertain
 
 
 def test_a_proxy_that_is_down_is_unreachable(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:

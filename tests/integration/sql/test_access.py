@@ -10,15 +10,17 @@ import pytest
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
-from automon.migrate import migrate
+from automon.migrate import manifest, migrate
+from tests.integration.sql.outbox import stop
 from tests.integration.sql.test_catalogue import CORE_TABLES, RECORDING, VIEWS
-from tests.support.calls import Calls
+from tests.support.calls import Calls, channel
 
 READING = {
     "get_dashboard_summary", "get_task_statistics", "get_component_uptime", "get_alert_story", "severity_rank", "evaluate_error_rate", "evaluate_failure_rate",
     "evaluate_processing_time", "evaluate_running_time", "evaluate_component_health", "evaluate_queue_backlog", "evaluate_hosts", "evaluate_all",
+    "evaluate_automon", "get_automon_health", "get_deliveries",
 }  # fmt: skip
-ACTING = {"acknowledge_alert", "resolve_alert", "silence_alerts", "end_silence", "forget_source"}
+ACTING = {"acknowledge_alert", "resolve_alert", "silence_alerts", "end_silence", "forget_source", "resume_channel", "send_canary"}  # fmt: skip
 CALLED_BY_VIEWS = {"severity_rank", "get_component_uptime"}
 ROLES = ["automon_writer", "automon_reader", "automon_operator"]
 
@@ -129,6 +131,7 @@ def test_a_reader_and_an_operator_read_every_view(calls: Calls, role: str, view:
     calls("start_task_tracking", "t", "ocr")
     calls("record_error", "t", "timeout", "low", "no answer", "api")
     calls("record_performance_metric", "seconds", "gauge", 1.5)
+    calls.configure(channels=[channel()])
     raise_an_alert(calls)
     become(calls, role)
 
@@ -142,6 +145,9 @@ def test_a_reader_asks_and_evaluates(calls: Calls) -> None:
     assert calls("get_dashboard_summary")["alerts"]["open"] == 1
     assert calls("get_alert_story", alert)["source"] == "mail"
     assert [row["severity"] for row in calls.rows("evaluate_all") if row["severity"]] == ["critical"]
+    assert calls.rows("evaluate_automon") == []
+    assert calls("get_automon_health")["channels"] == 0
+    assert calls.rows("get_deliveries") == []
 
 
 def test_an_operator_takes_in_hand_silences_and_resolves(calls: Calls) -> None:
@@ -152,6 +158,16 @@ def test_an_operator_takes_in_hand_silences_and_resolves(calls: Calls) -> None:
     silence = calls.one("SELECT public.silence_alerts('mail', interval '1 hour', 'known', 'kim')")
     assert calls("end_silence", silence) is True
     assert calls("resolve_alert", alert, "kim", "emptied") is True
+
+
+def test_an_operator_takes_a_channel_up_again_and_sends_a_canary_through_it(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    raise_an_alert(calls)
+    stop(calls)
+    become(calls, "automon_operator")
+
+    assert calls("resume_channel", "ops") is True
+    assert len(calls.rows("send_canary", "kim", "ops")) == 1
 
 
 @pytest.mark.parametrize("table", sorted(CORE_TABLES))
@@ -227,7 +243,7 @@ def test_an_owner_without_superuser_rights_installs_and_runs_everything(empty_da
             connection.execute(sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(sql.Identifier(owner)))
             as_owner = make_conninfo(empty_database_url, options=f"-c role={owner}")
 
-            assert len(migrate(as_owner)) == 10
+            assert migrate(as_owner) == [file for file, _ in manifest()]
 
             with psycopg.connect(as_owner, autocommit=True) as link:
                 calls = Calls(link)

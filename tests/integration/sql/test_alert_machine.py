@@ -132,7 +132,8 @@ class AlertMachine(RuleBasedStateMachine):
 
     @invariant()
     def messages_go_to_configured_channels_for_what_they_want(self) -> None:
-        configured = {row["name"]: row for row in self.calls.ask("SELECT * FROM public.notification_channels")}
+        query = "SELECT name, recipients, notify_on FROM public.notification_channels"
+        configured = {row["name"]: row for row in self.calls.ask(query)}
         waiting = self.calls.ask(
             "SELECT d.channel, d.recipient, d.status, t.kind FROM public.alert_deliveries d JOIN public.alert_transitions t ON t.id = d.transition_id WHERE d.status = 'pending'"
         )

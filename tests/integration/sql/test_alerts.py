@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.sql.alerting import CHECK, alerts, apply, deliveries, ended_transition, kinds, the_alert
 from tests.integration.sql.conftest import NewSession
+from tests.integration.sql.outbox import claimed
 from tests.support.calls import MINUTE, NOON, SECOND, Calls, channel
 
 
@@ -241,7 +242,7 @@ def test_the_end_is_told_with_how_long_it_lasted_and_how_bad_it_was(calls: Calls
     apply(calls, NOON + CHECK)
     apply(calls, NOON + 2 * CHECK)
 
-    [message] = [row["claim_deliveries"] for row in calls.rows("claim_deliveries", "ops", "me")]
+    message = claimed(calls)
     assert (message["kind"], message["peak_severity"], message["peak_summary"]) == (
         "resolved",
         "critical",

@@ -12,6 +12,7 @@ import pytest
 
 from automon.migrate import manifest
 from automon.models import Severity, TransitionKind
+from notifiers.channel import DeliveryReason
 from tests.support.calls import Calls
 from tests.support.psql import SQL_FOLDER
 
@@ -25,6 +26,7 @@ CORE_TABLES = {
 }
 VIEWS = {
     "v_realtime_processing_status", "v_error_summary", "v_system_health_summary", "v_queue_performance", "v_performance_trends", "v_active_alerts",
+    "v_deliveries",
 }  # fmt: skip
 RECORDING = {
     "start_task_tracking", "complete_task_tracking", "record_task_heartbeat", "record_error", "record_performance_metric", "update_system_health",
@@ -88,7 +90,7 @@ def test_every_function_that_runs_as_its_owner_is_pinned(calls: Calls) -> None:
 def test_every_check_only_reads(calls: Calls) -> None:
     checks = {row["name"]: row["volatility"] for row in calls.ask(FUNCTIONS) if row["name"].startswith("evaluate_")}
 
-    assert len(checks) == 8
+    assert len(checks) == 9
     assert set(checks.values()) == {"s"}
 
 
@@ -114,6 +116,15 @@ def test_row_level_security_is_on_for_every_table(calls: Calls) -> None:
     assert [row["name"] for row in calls.ask(RELATIONS) if row["kind"] in {"r", "p"} and not row["is_secured"]] == []
 
 
+def words_of(calls: Calls, table: str, constraint: str) -> set[str]:
+    definition = calls.one(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = ('public.' || %s)::regclass AND conname = %s",
+        table,
+        constraint,
+    )
+    return set(re.findall(r"'(\w+)'", definition))
+
+
 @pytest.mark.parametrize(
     ("table", "constraint", "enum"),
     [
@@ -124,13 +135,26 @@ def test_row_level_security_is_on_for_every_table(calls: Calls) -> None:
     ],
 )
 def test_python_and_sql_know_the_same_words(calls: Calls, table: str, constraint: str, enum: type[StrEnum]) -> None:
-    definition = calls.one(
-        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = ('public.' || %s)::regclass AND conname = %s",
-        table,
-        constraint,
-    )
+    assert words_of(calls, table, constraint) == {str(word) for word in enum}
 
-    assert set(re.findall(r"'(\w+)'", definition)) == {str(word) for word in enum}
+
+def test_an_attempt_ends_for_a_reason_that_channels_know_or_because_its_sender_did(calls: Calls) -> None:
+    assert words_of(calls, "delivery_attempts", "reason_is_known") == {*map(str, DeliveryReason), "abandoned"}
+
+
+@pytest.mark.parametrize(
+    ("table", "constraint", "words"),
+    [
+        ("alert_deliveries", "subject_is_known", {"transition", "digest", "canary"}),
+        ("alert_deliveries", "status_is_known", {"pending", "sending", "sent", "grouped", "failed", "expired", "silenced"}),
+        ("delivery_attempts", "outcome_is_known", {"sent", "failed", "unknown"}),
+        ("job_runs", "outcome_is_known", {"running", "succeeded", "failed", "abandoned"}),
+    ],
+)  # fmt: skip
+def test_a_message_and_a_run_stand_in_one_of_these_ways(
+    calls: Calls, table: str, constraint: str, words: set[str]
+) -> None:
+    assert words_of(calls, table, constraint) == words
 
 
 @pytest.mark.parametrize("severity", list(Severity))
@@ -156,7 +180,7 @@ def test_every_error_code_stands_for_one_mistake(calls: Calls) -> None:
     assert sorted(refused | raised) == [
         ("AM001", "invalid_name"), ("AM002", "invalid_status"), ("AM003", "invalid_severity"), ("AM004", "invalid_number"), ("AM005", "invalid_time"),
         ("AM006", "naive_time"), ("AM007", "unknown_task"), ("AM008", "ends_before_start"), ("AM009", "unknown_alert"), ("AM010", "changed_migration"),
-        ("AM011", "newer_schema"), ("AM012", "invalid_setting"),
+        ("AM011", "newer_schema"), ("AM012", "invalid_setting"), ("AM013", "unknown_channel"),
     ]  # fmt: skip
 
 

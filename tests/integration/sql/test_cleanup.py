@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.sql.alerting import apply
 from tests.integration.sql.conftest import NewSession
+from tests.integration.sql.outbox import claimed, finish_sent, send_all
 from tests.support.calls import DAY, HOUR, MINUTE, NOON, Calls, channel
 
 NOW = NOON  # of a clean-up
@@ -125,18 +126,15 @@ def test_many_errors_go_in_several_calls(calls: Calls) -> None:
     assert (second["errors_deleted"], second["more"]) == (5, False)
 
 
-def resolved_alert(calls: Calls, at: datetime) -> None:
-    apply(calls, at, ("it", "high", 80))
+def resolved_alert(calls: Calls, at: datetime, source: str = "it") -> None:
+    apply(calls, at, (source, "high", 80))
     calls("resolve_alert", calls.one("SELECT id FROM public.alerts WHERE resolved_at IS NULL"), "kim", p_at=at)
 
 
 def test_a_resolved_alert_goes_with_its_story(calls: Calls) -> None:
     calls.configure(channels=[channel()])
     resolved_alert(calls, NOW - 8 * DAY)
-    for message in calls.rows("claim_deliveries", "ops", "me", HOUR, 10) * 2:
-        calls("finish_delivery_attempt", message["claim_deliveries"]["delivery_id"], "me", "sent", 0.1)
-    for message in calls.rows("claim_deliveries", "ops", "me", HOUR, 10):
-        calls("finish_delivery_attempt", message["claim_deliveries"]["delivery_id"], "me", "sent", 0.1)
+    assert len(send_all(calls)) == 2
 
     assert clean_up(calls)["alerts_deleted"] == 1
     for table in ("alerts", "alert_transitions", "alert_deliveries", "delivery_attempts"):
@@ -150,6 +148,32 @@ def test_a_resolved_alert_stays_until_its_messages_are_out(calls: Calls) -> None
     assert clean_up(calls)["alerts_deleted"] == 0
     calls.configure()
     assert clean_up(calls)["alerts_deleted"] == 1
+
+
+def test_a_resolved_alert_stays_until_the_digest_is_out_that_tells_of_it(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    for number in range(4):
+        resolved_alert(calls, NOW - 8 * DAY, f"s{number}")
+    digest = claimed(calls)
+
+    assert clean_up(calls)["alerts_deleted"] == 0
+    finish_sent(calls, digest["delivery_id"])
+    assert [row["subject"] for row in send_all(calls)] == ["digest"]
+    assert clean_up(calls)["alerts_deleted"] == 4
+
+
+def test_digests_and_canaries_go_when_they_have_passed_the_term_of_alerts(calls: Calls) -> None:
+    calls.configure(channels=[channel()])
+    for number in range(4):
+        resolved_alert(calls, NOW - 8 * DAY, f"s{number}")
+    calls.rows("send_canary")
+    send_all(calls)
+    now = calls.one("SELECT now()")
+
+    clean_up(calls, now + 6 * DAY)
+    assert calls.one("SELECT count(*) FROM public.alert_deliveries") == 3
+    clean_up(calls, now + 8 * DAY)
+    assert calls.one("SELECT count(*) FROM public.alert_deliveries") == 0
 
 
 def test_an_open_alert_and_a_newly_resolved_one_stay(calls: Calls) -> None:

@@ -10,14 +10,14 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.integration.sql.alerting import apply, kinds
-from tests.support.calls import HOUR, MINUTE, NOON, Calls, channel
+from tests.support.calls import MINUTE, NOON, Calls, channel
 
 OVERRIDE = {"alert_type": "error_rate", "source": "invoice-sync", "low": 5, "medium": 10, "high": 75, "critical": 100}
 
 
 def in_force(calls: Calls) -> list[Any]:
     return [
-        calls.ask(f"SELECT * FROM public.{table} ORDER BY 1, 2")
+        calls.ask(f"SELECT to_jsonb(t) FROM public.{table} AS t ORDER BY 1")  # psycopg cannot read -infinity
         for table in ("monitoring_thresholds", "monitoring_settings", "notification_channels")
     ]
 
@@ -137,16 +137,6 @@ def test_a_job_run_is_remembered_from_beginning_to_end(calls: Calls) -> None:
 
     [row] = calls.ask("SELECT job, instance, started_at, finished_at, outcome, counts, error FROM public.job_runs")
     assert tuple(row.values()) == ("cleanup", "host-1", NOON, NOON + MINUTE, "succeeded", {"errors_deleted": 3}, None)
-
-
-def test_the_last_success_of_a_job_is_when_it_was_started(calls: Calls) -> None:
-    for hours, outcome in enumerate(["succeeded", "succeeded", "failed"]):
-        run = calls("begin_job_run", "cleanup", "host-1", NOON + hours * HOUR)
-        calls("finish_job_run", run, outcome, {}, None, NOON + hours * HOUR + MINUTE)
-    calls("begin_job_run", "cleanup", "host-1", NOON + 9 * HOUR)
-
-    assert calls("last_success_of", "cleanup") == NOON + HOUR
-    assert calls("last_success_of", "alert_checks") is None
 
 
 def test_the_summary_shows_the_last_check_and_its_age(calls: Calls) -> None:

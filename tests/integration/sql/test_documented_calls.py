@@ -99,5 +99,10 @@ def test_trouble_reported_through_psql_alone_raises_an_alert_and_shows_in_the_vi
     assert answer(empty_database_url, "SELECT alert_type, source, severity FROM v_active_alerts").splitlines() == [
         "component_health|api/main_api|critical", "error_rate|processor|medium", "queue_backlog|mail|medium",
     ]  # fmt: skip
+    answer(
+        empty_database_url,
+        """SELECT sync_configuration('{"thresholds": [], "settings": {}, "channels": [{"name": "ops", "recipients": [""], "min_severity": "low", "notify_on": []}]}')""",
+    )
+    answer(empty_database_url, "SELECT send_canary()")
     for view in VIEWS - {"v_active_alerts"}:
-        assert answer(empty_database_url, f"SELECT count(*) FROM {view}") == "1"
+        assert answer(empty_database_url, f"SELECT count(*) FROM {view}") == "1", view

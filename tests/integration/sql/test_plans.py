@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.calls import DAY, NOON, Calls
+from tests.support.calls import DAY, NOON, Calls, channel
 from tests.support.postgres import PostgresUnderTest
 
 ROWS = 200_000
@@ -209,3 +209,32 @@ def test_a_replayed_start_looks_only_where_it_could_have_ended(history: Calls) -
     read = rows_of_tables(history, "SELECT public.start_task_tracking('task-77', 'ocr', p_at => %s)", NOON - DAY)
 
     assert sum(n for name, n in read.items() if name.startswith("processing_metrics_history")) <= 2
+
+
+def outbox_of(calls: Calls, sent: int) -> None:
+    """One channel, as many open alerts as that whose messages were sent, and one whose message waits."""
+    calls.configure(channels=[channel()])
+    finding = "ROW('error_rate', 's' || n, 'high', 1, 1, '', 'bad', '{}')::public.monitoring_finding"
+    calls.ask(
+        f"SELECT public.apply_findings(ARRAY['error_rate'], ARRAY(SELECT {finding} FROM generate_series(1, %s) AS n))", sent
+    )  # fmt: skip
+    calls.ask("UPDATE public.alert_deliveries SET status = 'sent', attempts = 1, finished_at = now(), first_attempt_at = now() - interval '1 hour'")  # fmt: skip
+    calls.ask("ANALYZE public.alerts, public.alert_deliveries, public.alert_transitions")
+    calls.ask("SELECT public.apply_findings(ARRAY['host_cpu'], ARRAY[ROW('host_cpu', 'it', 'high', 1, 1, '', 'bad', '{}')::public.monitoring_finding])")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["claim_delivery('ops', 'me')", "next_delivery_in('ops')", "hand_on_deliveries()", "get_automon_health()"],
+    ids=["claim", "sleep", "hand on", "health"],
+)
+def test_the_outbox_reads_what_waits_and_not_what_was_sent(calls: Calls, call: str) -> None:
+    outbox_of(calls, 2000)
+
+    assert 1 <= rows_of_tables(calls, f"SELECT public.{call}")["alert_deliveries"] <= 20
+
+
+def test_a_message_names_the_worst_of_what_else_is_open_without_reading_all_of_it(calls: Calls) -> None:
+    outbox_of(calls, 2000)
+
+    assert rows_of_tables(calls, "SELECT public.claim_delivery('ops', 'me')")["alerts"] <= 60

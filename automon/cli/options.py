@@ -1,0 +1,66 @@
+"""What the commands have in common: options, exit codes, and the way to the database."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from automon.store import Store
+
+EXIT_USAGE = 64
+EXIT_CANNOT_READ = 4
+MOST_OF_A_UNIT = 1_000_000
+
+# A usage error must not look like "critical alerts are open" to a monitoring plugin, which reads 2 as that.
+click.UsageError.exit_code = EXIT_USAGE
+
+
+class Duration(click.ParamType[timedelta]):
+    """A duration such as 90s, 30m, 2h or 7d."""
+
+    name = "duration"
+    _units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}  # noqa: RUF012  never written to
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = re.fullmatch(r"(\d+)([smhd])", str(value))
+        if found is None or not 0 < int(found[1]) < MOST_OF_A_UNIT:
+            self.fail(f"{value!r} is not a duration; write 90s, 30m, 2h or 7d.", param, ctx)
+        return timedelta(**{self._units[found[2]]: int(found[1])})
+
+
+config_option = click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="Config file instead of ./monitoring_config.json."
+)
+database_option = click.option("--database-url", help="Database instead of the config's (DATABASE_URL).")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object with raw values instead of text.")
+
+
+by_option = click.option(
+    "--by", default=getpass.getuser, show_default="your user name", help="Who acts; kept in the database."
+)
+
+
+def open_store(config_path: Path | None, database_url: str | None) -> Store:
+    from automon.clock import SystemClock
+    from automon.database import Database
+    from automon.places import find_database_url, load_found_config
+    from automon.store import Store
+
+    config = load_found_config(config_path, os.environ)
+    database = Database(find_database_url(database_url, config), SystemClock(), pooled=config.database.pooled, size=1)
+    database.probe()
+    database.open()
+    return Store(database, config.database.schema_)
+
+
+def quiet_logs() -> None:
+    from automon.logs import configure_logging
+
+    configure_logging(level="CRITICAL")
