@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,9 +17,10 @@ from automon.models import Outage
 from automon.store import Store
 from jobs.job import Context
 
-# A lease lasts ten seconds in the database: three beats may get lost before others take this service for dead.
+# As in the database, which is told nothing else: three beats may get lost before others take this service for dead.
+LEASE = timedelta(seconds=10)
 PAUSE = timedelta(seconds=2.5)
-PAUSE_IN_AN_OUTAGE = timedelta(seconds=1)
+PAUSE_WITHOUT_ANSWER = timedelta(seconds=1)
 BEATS_PER_HEALTH = 4
 LEAVE_PATIENCE = timedelta(seconds=1)
 
@@ -51,6 +53,7 @@ class Heartbeat:
         self._lost: Lost | None = None
         self._tell_after = timedelta.max
         self._has_beaten = False
+        self._beaten_at = -math.inf
         self._has_untried = False
         self._failing = ""
         self._ending = threading.Event()
@@ -72,6 +75,11 @@ class Heartbeat:
         if lost is None or self._lasted(lost) < self._tell_after:
             return None
         return Outage(since=lost.since, at=self._context.clock.now(), reason=lost.reason)
+
+    @property
+    def lives(self) -> bool:
+        """Whether others take this service for alive: who has slept, or was cut off, beats before it does anything else."""
+        return self._context.clock.monotonic() - self._beaten_at < LEASE.total_seconds()
 
     @property
     def database_is_away(self) -> bool:
@@ -99,7 +107,7 @@ class Heartbeat:
         while not self._ending.is_set():
             self._beat(with_health=rounds % BEATS_PER_HEALTH == 0)
             rounds += 1
-            pause = PAUSE if self._lost is None else PAUSE_IN_AN_OUTAGE
+            pause = PAUSE if self.lives and self._lost is None else PAUSE_WITHOUT_ANSWER
             self._ending.wait(pause.total_seconds())
 
     def _beat(self, *, with_health: bool) -> None:
@@ -107,7 +115,7 @@ class Heartbeat:
         began_at, self.beat_at = self._context.clock.now(), self._context.clock.monotonic()
         try:
             self._store.beat(self._context.instance, version=__version__, why_blind=why)
-            self._has_beaten = True
+            self._has_beaten, self._beaten_at = True, self.beat_at
             if self._lost is not None:
                 self._report_return(self._lost)
             if with_health or self._lost is not None:

@@ -35,12 +35,13 @@ class JobRunner:
         """Run a job that leaves its traces elsewhere."""
         self._run(job, None)
 
-    def run_if_due(self, job: Job, pause: timedelta, due_since: datetime | None = None) -> None:
-        """Run a job that all services share, if it is due and no other service runs it."""
+    def run_if_due(self, job: Job, pause: timedelta, due_since: datetime | None = None) -> bool:
+        """Run a job that all services share, if it is due and no other service runs it; answer whether it has run."""
         store, instance = self._context.store, self._context.instance
         run_id = self._book(job, "claim", lambda: store.claim_job_run(job.name, instance, pause, due_since))
         if run_id is not None:
             self._run(job, run_id)
+        return run_id is not None
 
     def _run(self, job: Job, run_id: int | None) -> None:
         with structlog.contextvars.bound_contextvars(job=job.name, run=uuid4().hex[:8]):

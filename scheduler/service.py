@@ -94,6 +94,7 @@ class Service:
             HostSampling(self._host, HostReader()),
             AlertChecks(on_change=self._senders.wake),
             SelfCheck(on_change=self._senders.wake),
+            lives=lambda: self._heartbeat.lives,
         )
         self._ping = Ping(config.ping.url, self._troubles)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -30,17 +31,25 @@ CLEANUP_AFTER_FAILURE = timedelta(hours=1)
 class Timetable:
     """The jobs and their rhythm. A job never overlaps itself; what was missed while the machine slept runs once.
 
-    Sampling and the ping have a thread of their own each, so that a slow check leaves no gap in them.
+    Sampling and the ping have a thread of their own each, so that a slow check leaves no gap in them. Nothing is judged
+    while others take this service for dead (`lives`): its beat has to say first for how long nobody has watched.
     """
 
     def __init__(
-        self, context: Context, host_sampling: HostSampling, alert_checks: AlertChecks, self_check: SelfCheck
+        self,
+        context: Context,
+        host_sampling: HostSampling,
+        alert_checks: AlertChecks,
+        self_check: SelfCheck,
+        *,
+        lives: Callable[[], bool],
     ) -> None:
         self._context = context
         self._runner = JobRunner(context)
         self._host_sampling = host_sampling
         self._alert_checks = alert_checks
         self._self_check = self_check
+        self._lives = lives
         self._cleanup = Cleanup()
         self._is_new_config = False
         self._scheduler = SafeScheduler(
@@ -90,12 +99,15 @@ class Timetable:
         self._runner.run(self._host_sampling)
 
     def _check(self, schedule: Schedule) -> None:
-        pause = AT_ONCE if self._is_new_config else schedule.alert_checks
-        self._is_new_config = False
-        self._runner.run_if_due(self._alert_checks, pause)
+        is_new, self._is_new_config = self._is_new_config, False
+        pause = AT_ONCE if is_new else schedule.alert_checks
+        has_run = self._lives() and self._runner.run_if_due(self._alert_checks, pause)
+        if is_new and not has_run:
+            self._is_new_config = True
 
     def _check_self(self, schedule: Schedule) -> None:
-        self._runner.run_if_due(self._self_check, schedule.self_check)
+        if self._lives():
+            self._runner.run_if_due(self._self_check, schedule.self_check)
 
     def _clean_up(self, schedule: Schedule) -> None:
         due_since = last_moment(schedule.cleanup_at, schedule.timezone, self._context.clock.now())

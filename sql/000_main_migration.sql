@@ -148,7 +148,7 @@ SELECT begin_migration('011_outbox.sql', '0fd5d9e9de3a46e8783bb391afc4908cf7a90f
 \if :pending
 \ir 011_outbox.sql
 \endif
-SELECT begin_migration('012_services.sql', 'e385ffb10604f8292fbbf6c35e099b751e600c098053743f81b1c43fe558711b') AS pending \gset
+SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f0195976416a4179ab540aba2d5ef5e2f5208') AS pending \gset
 \if :pending
 \ir 012_services.sql
 \endif

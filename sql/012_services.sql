@@ -71,7 +71,10 @@ DECLARE
     v_now  timestamptz := clock_timestamp();
     v_last public.job_runs;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('automon job ' || p_job, 0)) THEN
+    -- Who has slept, or was cut off, beats first: the beat says for how long nobody has watched.
+    IF EXISTS (SELECT FROM public.service_instances i WHERE i.instance = p_instance AND NOT public.instance_lives(i, v_now)) THEN
+        RETURN NULL;
+    ELSIF NOT pg_try_advisory_xact_lock(hashtextextended('automon job ' || p_job, 0)) THEN
         RETURN NULL;
     END IF;
     SELECT r.* INTO v_last FROM public.job_runs r WHERE r.job = p_job ORDER BY r.id DESC LIMIT 1;
@@ -91,7 +94,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION claim_job_run(text, text, interval, timestamptz) IS
-    'Begins a run of a job, for one service only: NULL while another runs it, when it began less than a pause ago, or has succeeded since it was due. A run whose service is gone (or was never heard of, after a pause) is taken over.';
+    'Begins a run of a job, for one service only: NULL while another runs it, when it began less than a pause ago, or has succeeded since it was due, and for a service that has not beaten within its lease. A run whose service is gone (or was never heard of, after a pause) is taken over.';
 
 CREATE OR REPLACE FUNCTION finish_job_run(p_run_id bigint, p_outcome text, p_counts jsonb DEFAULT '{}', p_error text DEFAULT NULL, p_at timestamptz DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

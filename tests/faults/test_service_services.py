@@ -94,8 +94,12 @@ def test_each_due_job_is_run_by_one_service_and_each_service_samples_its_host(
     count: int, look: Look, start_service: StartService
 ) -> None:
     services = start_services(start_service, count, {})
-    # Each judges once by its new config, two seconds after it is ready, however long ago another has judged.
-    began = look.one("SELECT clock_timestamp() + interval '2.5 seconds'")
+    # Each judges once by its new config, however long ago another has judged.
+    judging = (
+        "SELECT count(DISTINCT instance) = %s FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'succeeded'"
+    )
+    look.wait_for(judging, count)
+    began = look.one("SELECT clock_timestamp()")
     look.wait_for("SELECT clock_timestamp() > %s::timestamptz + interval '3 seconds'", began)
 
     runs = look.ask(

@@ -680,7 +680,7 @@ FUNCTION claim_delivery(p_channel text, p_holder text, p_lease interval DEFAULT 
 
 FUNCTION claim_job_run(p_job text, p_instance text, p_pause interval, p_due_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS bigint
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Begins a run of a job, for one service only: NULL while another runs it, when it began less than a pause ago, or has succeeded since it was due. A run whose service is gone (or was never heard of, after a pause) is taken over.
+    -- Begins a run of a job, for one service only: NULL while another runs it, when it began less than a pause ago, or has succeeded since it was due, and for a service that has not beaten within its lease. A run whose service is gone (or was never heard of, after a pause) is taken over.
 
 FUNCTION cleanup_old_monitoring_data(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp

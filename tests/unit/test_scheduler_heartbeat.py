@@ -176,3 +176,18 @@ def test_messages_that_wait_untried_count_when_they_are_seen_twice_in_a_row(stag
         seen.append(stage.heartbeat.health["untried"])
 
     assert [0, 2, 0, 0, 1] == seen
+
+
+def test_it_lives_for_the_length_of_a_lease_after_its_last_beat(stage: Stage) -> None:
+    def lives_after(span: timedelta) -> bool:
+        stage.beat(after=span)
+        return stage.heartbeat.lives
+
+    assert not stage.heartbeat.lives
+    lived = [lives_after(SECOND)]
+    stage.lose_database()
+    lived += [lives_after(9 * SECOND), lives_after(SECOND)]
+    stage.find_database()
+    lived += [lives_after(SECOND)]
+
+    assert [True, True, False, True] == lived

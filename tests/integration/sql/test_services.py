@@ -131,6 +131,17 @@ def test_a_look_that_comes_as_often_as_the_job_finds_it_due_each_time(calls: Cal
     assert len(runs(calls)) == 5
 
 
+def test_a_service_that_has_slept_gets_no_job_before_its_beat_has_said_for_how_long(calls: Calls) -> None:
+    calls("beat", "a")
+    let_pass(calls, HOUR)
+
+    assert ask_for(calls) is None
+    calls("beat", "a")
+
+    assert calls.one("SELECT count(*) FROM public.blind_periods") == 1
+    assert ask_for(calls) is not None
+
+
 def test_jobs_are_due_independently_of_each_other(calls: Calls) -> None:
     run(calls, job="alert_checks")
 
