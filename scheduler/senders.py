@@ -182,9 +182,11 @@ class Senders:
             desk.channel.name: self._tellers.get(desk.channel.name) or OutageTeller(self._context, self._outage)
             for desk in desks
         }
-        self._senders = [Sender(self._context, desk, self._tellers[desk.channel.name]) for desk in desks]
-        for sender in self._senders:
+        senders = [Sender(self._context, desk, self._tellers[desk.channel.name]) for desk in desks]
+        for sender in senders:
             sender.start()
+        # Not before: the service may be ending at this very moment, and then waits for those that it finds here.
+        self._senders = senders
 
     def let_go(self) -> None:
         """Let the senders claim: the database knows their channels now."""

@@ -283,12 +283,27 @@ class _Connect(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.flush()
-        with self.server.slack.tls.wrap_socket(self.connection, server_side=True) as connection:
+        try:
+            encrypted = self.server.slack.tls.wrap_socket(self.connection, server_side=True)
+        except OSError as error:
+            _close_half_made(error)
+            raise
+        with encrypted as connection:
             _Webhook(connection, self.client_address, self.server)
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: a test's output is not a server's log."""
+
+
+def _close_half_made(error: OSError) -> None:
+    """Close what Python leaves open when a client is killed before the handshake; only the traceback knows it."""
+    trace = error.__traceback__
+    while trace is not None:
+        made = trace.tb_frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
+        trace = trace.tb_next
 
 
 class _Webhook(BaseHTTPRequestHandler):
