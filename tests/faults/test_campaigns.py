@@ -32,7 +32,7 @@ from tests.support.service import Document, Look, channels_of, make_config
 from tests.support.slack import Answer, FakeSlack, Post
 from tests.support.smtp import ACCEPTED, DROPPED, FakeSmtp
 from tests.support.traffic import Traffic
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_for_end, wait_until
 
 SCALE = float(os.environ.get("AUTOMON_TORTURE", "1"))
 SEED = int(os.environ.get("AUTOMON_TORTURE_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -444,7 +444,16 @@ def test_a_config_that_is_reloaded_again_and_again_in_the_middle_of_messages_los
     assert found.repeats == 0
 
 
-# The auditor itself ------------------------------------------------------------------------------------------------
+# The nursery and the auditor themselves ----------------------------------------------------------------------------
+
+
+def test_what_a_nursery_has_started_ends_with_it_also_when_it_is_frozen(database_url: str, tmp_path: Path) -> None:
+    with Nursery() as nursery:
+        service = nursery.start(tmp_path / "service", make_config(), {"DATABASE_URL": database_url})
+        service.wait_for_event("service_ready")
+        service.freeze()
+
+    wait_for_end(service.pid, seconds=1)
 
 
 def say(slack: FakeSlack, delivery: int, *, is_repeat: bool = False) -> None:

@@ -408,13 +408,12 @@ def table(audits: Sequence[Audit]) -> list[str]:
     """Set audits as a table, a line each below the headings."""
     rows = [Audit.HEADINGS, *(one.table_row() for one in audits)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if not number else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    return [_set(row, widths) for row in rows]
+
+
+def _set(row: Sequence[str], widths: Sequence[int]) -> str:
+    first, *numbers = row
+    return "  ".join([first.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])])
 
 
 def attempts_by_outcome(look: Calls) -> Counter[str]:
