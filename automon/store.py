@@ -190,6 +190,10 @@ class Store:
         """Judge a moment; answer how many alerts changed."""
         return cast(int, self._value("run_monitoring_checks", now))
 
+    def watch_facts(self, now: datetime) -> int:
+        """Roll up the newest facts and raise what cannot wait; answer how many alerts changed."""
+        return cast(int, self._value("watch_facts", now))
+
     def cleanup_old_monitoring_data(self, now: datetime) -> Document:
         return cast(Document, self._value("cleanup_old_monitoring_data", now))
 

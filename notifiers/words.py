@@ -60,6 +60,7 @@ class Mark(StrEnum):
 
 ALERT_TYPES = {
     "error_rate": "error rate",
+    "critical_errors": "critical errors",
     "failure_rate": "failure rate",
     "processing_time": "processing time",
     "running_time": "running time",

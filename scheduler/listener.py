@@ -1,13 +1,14 @@
-"""Hears that deliveries were written, by whichever session judged: this service, another one, cron, a person in psql."""
+"""Hears what was decided in the database, by whichever session: this service, another one, a task, a person in psql."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import psycopg
 import structlog
+from psycopg import sql
 
 PAUSE_BEFORE_RECONNECTING = timedelta(seconds=2)
 LOOK_AT_STOP_EVERY = 1.0
@@ -16,9 +17,12 @@ log = structlog.get_logger("automon.listener")
 
 
 class Listener:
-    """Calls `on_notice` from a thread of its own. A notice is a hint: whoever is called looks into the tables."""
+    """Calls what belongs to a notice's name, from a thread of its own; all of it after each new connection.
 
-    def __init__(self, conninfo: str, stop: threading.Event, on_notice: Callable[[], None]) -> None:
+    A notice is a hint: whoever is called looks into the tables.
+    """
+
+    def __init__(self, conninfo: str, stop: threading.Event, on_notice: Mapping[str, Callable[[], None]]) -> None:
         self._conninfo = conninfo
         self._stop = stop
         self._on_notice = on_notice
@@ -43,8 +47,9 @@ class Listener:
 
     def _listen(self) -> None:
         with psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
-            connection.execute("LISTEN automon_deliveries")
-            self._on_notice()
+            for name, call in self._on_notice.items():
+                connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
+                call()
             while not self._stop.is_set():
-                for _ in connection.notifies(timeout=LOOK_AT_STOP_EVERY, stop_after=1):
-                    self._on_notice()
+                for notice in connection.notifies(timeout=LOOK_AT_STOP_EVERY, stop_after=1):
+                    self._on_notice[notice.channel]()

@@ -22,6 +22,7 @@ from automon.errors import EXIT_CONFIG, AutomonError, ConfigError, DatabaseUnava
 from automon.migrate import migrate
 from automon.store import Store
 from jobs.alert_checks import AlertChecks
+from jobs.fast_checks import FastChecks
 from jobs.host_reader import HostReader
 from jobs.host_sampling import HostSampling
 from jobs.job import Context
@@ -88,14 +89,16 @@ class Service:
         )
         self._heartbeat = Heartbeat(self._context, Store(heart, config.database.schema_), self._host)
         self._senders = Senders(self._context, self._heartbeat.outage)
-        self._listener = Listener(self.database.conninfo, self._stop, self._senders.wake)
         self.timetable = Timetable(
             self._context,
             HostSampling(self._host, HostReader()),
             AlertChecks(on_change=self._senders.wake),
+            FastChecks(on_change=self._senders.wake),
             SelfCheck(on_change=self._senders.wake),
             lives=lambda: self._heartbeat.lives,
         )
+        on_notice = {"automon_deliveries": self._senders.wake, "automon_facts": self.timetable.watch_now}
+        self._listener = Listener(self.database.conninfo, self._stop, on_notice)
         self._ping = Ping(config.ping.url, self._troubles)
 
     def run(self) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.triggers.interval import IntervalTrigger
 
 from automon.config import Schedule
 from jobs.alert_checks import AlertChecks
 from jobs.cleanup import Cleanup
+from jobs.fast_checks import FastChecks
 from jobs.host_sampling import HostSampling
 from jobs.job import Context
 from jobs.ping import Ping
@@ -31,7 +34,7 @@ CLEANUP_AFTER_FAILURE = timedelta(hours=1)
 class Timetable:
     """The jobs and their rhythm. A job never overlaps itself; what was missed while the machine slept runs once.
 
-    Sampling and the ping have a thread of their own each, so that a slow check leaves no gap in them. Nothing is judged
+    Sampling, the fast checks and the ping have a thread of their own each, so that a slow check leaves no gap in them. Nothing is judged
     while others take this service for dead (`lives`): its beat has to say first for how long nobody has watched.
     """
 
@@ -40,6 +43,7 @@ class Timetable:
         context: Context,
         host_sampling: HostSampling,
         alert_checks: AlertChecks,
+        fast_checks: FastChecks,
         self_check: SelfCheck,
         *,
         lives: Callable[[], bool],
@@ -48,6 +52,7 @@ class Timetable:
         self._runner = JobRunner(context)
         self._host_sampling = host_sampling
         self._alert_checks = alert_checks
+        self._fast_checks = fast_checks
         self._self_check = self_check
         self._lives = lives
         self._cleanup = Cleanup()
@@ -57,6 +62,7 @@ class Timetable:
             executors={
                 "default": ThreadPoolExecutor(3),
                 "collect": ThreadPoolExecutor(1),
+                "watch": ThreadPoolExecutor(1),
                 "ping": ThreadPoolExecutor(1),
             },
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
@@ -94,6 +100,17 @@ class Timetable:
         )
         for name, look, pause, first_in in looks:
             self._put(name, look, every(pause), schedule, first_in=first_in)
+        pause = every(schedule.fast_checks)
+        self._put(FastChecks.name, self._watch, pause, executor="watch", first_in=TIME_FOR_FIRST_SAMPLE)
+
+    def watch_now(self) -> None:
+        """Look at the newest facts at once: something was decided that should be judged."""
+        with suppress(JobLookupError):  # there are no shared jobs yet, and the first look comes with them
+            self._scheduler.modify_job(FastChecks.name, next_run_time=self._context.clock.now())
+
+    def _watch(self) -> None:
+        if self._lives():
+            self._runner.run_unrecorded(self._fast_checks)
 
     def _sample(self) -> None:
         self._runner.run(self._host_sampling)

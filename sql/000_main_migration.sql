@@ -103,7 +103,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 -- <<< ledger
 
 -- >>> files (written by `make generate`)
-SELECT refuse_newer_schema('012_services.sql') \g /dev/null
+SELECT refuse_newer_schema('016_fast_lane.sql') \g /dev/null
 SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
@@ -151,6 +151,18 @@ SELECT begin_migration('011_outbox.sql', '0fd5d9e9de3a46e8783bb391afc4908cf7a90f
 SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f0195976416a4179ab540aba2d5ef5e2f5208') AS pending \gset
 \if :pending
 \ir 012_services.sql
+\endif
+SELECT begin_migration('014_rollups.sql', '4690adf59232d7d410e1361bbdb9cf7015a9072b3f327ac9b846920cf174ecc0') AS pending \gset
+\if :pending
+\ir 014_rollups.sql
+\endif
+SELECT begin_migration('015_flat_reads.sql', '9c73c1b642e56a27a2292d4ac63924cecca54682dabc8ae7af4dfd5e5b393f33') AS pending \gset
+\if :pending
+\ir 015_flat_reads.sql
+\endif
+SELECT begin_migration('016_fast_lane.sql', '2d6d31704972015af2f974b6dee061f939b2a267cd0456bafc091bb722d237dd') AS pending \gset
+\if :pending
+\ir 016_fast_lane.sql
 \endif
 -- <<< files
 COMMIT;

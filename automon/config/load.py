@@ -45,6 +45,7 @@ class Schedule:
     """What runs when; `cleanup_at` is in `timezone`."""
 
     alert_checks: timedelta
+    fast_checks: timedelta
     host_sampling: timedelta
     self_check: timedelta
     cleanup_at: time
@@ -67,6 +68,7 @@ class Config:
         section = self.settings.schedule
         return Schedule(
             alert_checks=timedelta(seconds=section.alert_checks_seconds),
+            fast_checks=timedelta(seconds=section.fast_checks_seconds),
             host_sampling=timedelta(seconds=section.host_sampling_seconds),
             self_check=timedelta(seconds=section.self_check_seconds),
             cleanup_at=section.cleanup_at,
@@ -134,7 +136,9 @@ class Config:
             "retention.health_days": retention.health_days,
             "retention.resolved_alerts_days": retention.resolved_alerts_days,
             "retention.job_runs_days": retention.job_runs_days,
+            "retention.rollups_days": retention.rollups_days,
             "schedule.alert_checks_seconds": settings.schedule.alert_checks_seconds,
+            "schedule.fast_checks_seconds": settings.schedule.fast_checks_seconds,
             "schedule.self_check_seconds": settings.schedule.self_check_seconds,
         }
 

@@ -33,6 +33,7 @@ from automon.models import Severity
 # The keys of `alert_thresholds` and the alert types that they are about.
 ALERT_TYPES = {
     "error_rates": "error_rate",
+    "critical_errors": "critical_errors",
     "failure_rates": "failure_rate",
     "processing_times": "processing_time",
     "running_times": "running_time",
@@ -84,6 +85,8 @@ SHIPPED_FILL = PercentLevels(low=80, medium=90, high=95, critical=98)
 class AlertThresholds(Section):
     error_rates: Levels = Levels(low=25, medium=50, high=75, critical=100)
     """Errors of one component in the last hour."""
+    critical_errors: Levels = Levels(critical=1)
+    """Errors of severity critical of one component in the last hour."""
     failure_rates: PercentLevels = PercentLevels(low=10, medium=25, high=50, critical=75)
     """Percent of the tasks of one type that failed, of those that finished in the last hour."""
     processing_times: Levels = SHIPPED_SECONDS
@@ -114,6 +117,8 @@ PercentsPerSource = dict[SourceName, PercentLevels]
 
 class Overrides(Section):
     error_rates: LevelsPerSource = Field(default_factory=dict)
+    """By component."""
+    critical_errors: LevelsPerSource = Field(default_factory=dict)
     """By component."""
     failure_rates: PercentsPerSource = Field(default_factory=dict)
     """By task type."""
@@ -172,6 +177,8 @@ class TypeGuidance(SourceGuidance):
 class GuidanceSection(Section):
     error_rates: TypeGuidance = TypeGuidance()
     """Said in messages about errors per hour."""
+    critical_errors: TypeGuidance = TypeGuidance()
+    """Said in messages about critical errors."""
     failure_rates: TypeGuidance = TypeGuidance()
     """Said in messages about failing tasks."""
     processing_times: TypeGuidance = TypeGuidance()
@@ -216,6 +223,8 @@ class Alerts(Section):
 class ScheduleSection(Section):
     alert_checks_seconds: Seconds = 300
     """Seconds from one check pass to the next."""
+    fast_checks_seconds: Seconds = 1
+    """Seconds from one look at the newest facts to the next. What cannot wait for the check pass is found by then."""
     host_sampling_seconds: Seconds = 60
     """Seconds from one look at this host to the next."""
     self_check_seconds: Seconds = 60
@@ -254,6 +263,8 @@ class Retention(Section):
     """Days that an alert is kept after it was resolved."""
     job_runs_days: Days = 30
     """Days that the runs of automon's own jobs are kept."""
+    rollups_days: Days = 400
+    """Days that the hourly sums of tasks, errors and metrics are kept, which outlive the facts."""
 
 
 class DatabaseSettings(Section):

@@ -63,7 +63,7 @@ def test_the_shipped_config_is_what_the_migration_ships(store: Store, calls: Cal
     put_in_force(store, config)
 
     assert (thresholds(calls), settings(calls)) == before
-    assert len(before[0]) == 13
+    assert len(before[0]) == 14
     assert calls.one("SELECT array_agg(DISTINCT origin) FROM public.monitoring_thresholds") == ["config"]
     configured = calls.ask("SELECT name FROM public.monitoring_settings WHERE origin = 'config'")
     assert {row["name"] for row in configured} == set(config.settings_rows())

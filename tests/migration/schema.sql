@@ -161,6 +161,44 @@ TABLE delivery_attempts ROW LEVEL SECURITY
 
 SEQUENCE delivery_attempts_id_seq
 
+VIEW error_facts
+    -- Errors as rollups see them.
+    occurred_at timestamp with time zone
+    recorded_in bigint
+    component text
+    error_type text
+    severity text
+    error_message text
+    task_id text
+
+TABLE error_hours WITH (fillfactor=70) ROW LEVEL SECURITY
+    -- Errors by hour (after until - 1 hour, to until), as in error_minutes.
+    until timestamp with time zone NOT NULL
+    component text NOT NULL
+    error_type text NOT NULL
+    severity text NOT NULL
+    errors bigint NOT NULL
+    first_at timestamp with time zone NOT NULL
+    last_at timestamp with time zone NOT NULL
+    last_message text NOT NULL
+    last_task_id text
+    tasks bit(512) NOT NULL
+    CREATE UNIQUE INDEX one_row_per_hour_of_errors ON error_hours USING btree (until, component, error_type, severity)
+
+TABLE error_minutes PARTITION BY RANGE (until) ROW LEVEL SECURITY
+    -- Errors by minute (after until - 1 minute, to until), component, type and severity; tasks is a sketch of how many tasks they were about.
+    until timestamp with time zone NOT NULL
+    component text NOT NULL
+    error_type text NOT NULL
+    severity text NOT NULL
+    errors bigint NOT NULL
+    first_at timestamp with time zone NOT NULL
+    last_at timestamp with time zone NOT NULL
+    last_message text NOT NULL
+    last_task_id text
+    tasks bit(512) NOT NULL
+    CREATE UNIQUE INDEX one_row_per_minute_of_errors ON ONLY error_minutes USING btree (until, component, error_type, severity)
+
 TABLE error_tracking PARTITION BY RANGE (occurred_at) ROW LEVEL SECURITY
     -- Errors as they were recorded; task_id is empty for an error outside of any task.
     id bigint NOT NULL DEFAULT nextval('error_tracking_id_seq'::regclass)
@@ -173,8 +211,10 @@ TABLE error_tracking PARTITION BY RANGE (occurred_at) ROW LEVEL SECURITY
     error_message text NOT NULL
     stack_trace text
     context jsonb
+    recorded_in bigint NOT NULL DEFAULT recording_transaction()  -- The transaction that recorded the error; 0 for what was recorded before there were rollups.
     CONSTRAINT severity_is_known CHECK ((severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text])))
     CREATE INDEX error_tracking_component ON ONLY error_tracking USING btree (component, occurred_at)
+    CREATE INDEX error_tracking_recorded_in ON ONLY error_tracking USING btree (recorded_in)
     CREATE INDEX error_tracking_task_id ON ONLY error_tracking USING btree (task_id) WHERE (task_id IS NOT NULL)
     CREATE UNIQUE INDEX one_row_per_error ON ONLY error_tracking USING btree (occurred_at, fact_id)
 
@@ -210,6 +250,32 @@ TABLE job_runs ROW LEVEL SECURITY
     CREATE INDEX job_runs_started_at ON job_runs USING btree (started_at)
 
 SEQUENCE job_runs_id_seq
+
+VIEW metric_facts
+    -- Measurements as rollups see them.
+    recorded_at timestamp with time zone
+    recorded_in bigint
+    hour timestamp with time zone
+    metric_name text
+    metric_type text
+    component text
+    unit text
+    bucket integer
+    value double precision
+
+TABLE metric_hours WITH (fillfactor=70) ROW LEVEL SECURITY
+    -- Measurements by UTC hour, what they are of, and bucket of their value.
+    hour timestamp with time zone NOT NULL
+    metric_name text NOT NULL
+    metric_type text NOT NULL
+    component text NOT NULL
+    unit text NOT NULL
+    bucket integer NOT NULL
+    measurements bigint NOT NULL
+    total double precision NOT NULL
+    min_value double precision NOT NULL
+    max_value double precision NOT NULL
+    CREATE UNIQUE INDEX one_row_per_hour_of_measurements ON metric_hours USING btree (hour, metric_name, metric_type, component, unit, bucket)
 
 TABLE monitored_sources ROW LEVEL SECURITY
     -- The queues and hosts that have reported, so that a silent one is missed without a search through history.
@@ -297,8 +363,10 @@ TABLE performance_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
     value double precision NOT NULL
     unit text NOT NULL
     tags jsonb
+    recorded_in bigint NOT NULL DEFAULT recording_transaction()  -- The transaction that recorded the measurement; 0 for what was recorded before there were rollups.
     CREATE UNIQUE INDEX one_row_per_measurement ON ONLY performance_monitoring USING btree (recorded_at, fact_id)
     CREATE INDEX performance_monitoring_metric ON ONLY performance_monitoring USING btree (metric_name, recorded_at)
+    CREATE INDEX performance_monitoring_recorded_in ON ONLY performance_monitoring USING btree (recorded_in)
 
 SEQUENCE performance_monitoring_id_seq
 
@@ -319,6 +387,7 @@ TABLE processing_metrics PARTITION BY LIST (((end_time IS NULL))) ROW LEVEL SECU
     current_step text
     step_timings jsonb
     error_message text
+    recorded_in bigint NOT NULL DEFAULT recording_transaction()
     CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
     CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
     CONSTRAINT progress_is_a_percentage CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
@@ -343,6 +412,7 @@ TABLE processing_metrics_history PARTITION BY RANGE (end_time) FOR VALUES IN (fa
     current_step text
     step_timings jsonb
     error_message text
+    recorded_in bigint NOT NULL DEFAULT recording_transaction()  -- The transaction that recorded the end; 0 for what was recorded before there were rollups.
     CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
     CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
     CONSTRAINT progress_is_a_percentage CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
@@ -350,6 +420,7 @@ TABLE processing_metrics_history PARTITION BY RANGE (end_time) FOR VALUES IN (fa
     CONSTRAINT sizes_are_not_negative CHECK (((input_size >= 0) AND (output_size >= 0)))
     CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
     CREATE INDEX processing_metrics_history_end_time ON ONLY processing_metrics_history USING btree (end_time)
+    CREATE INDEX processing_metrics_history_recorded_in ON ONLY processing_metrics_history USING btree (recorded_in)
     CREATE INDEX processing_metrics_history_start_time ON ONLY processing_metrics_history USING btree (start_time)
     CREATE INDEX processing_metrics_history_task_id ON ONLY processing_metrics_history USING btree (task_id)
 
@@ -372,6 +443,7 @@ TABLE processing_metrics_running FOR VALUES IN (true) WITH (fillfactor=70, autov
     current_step text
     step_timings jsonb
     error_message text
+    recorded_in bigint NOT NULL DEFAULT 0
     CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
     CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
     CONSTRAINT one_running_row_per_task UNIQUE (task_id)
@@ -395,6 +467,21 @@ TABLE queue_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
     CREATE UNIQUE INDEX one_report_per_queue_and_moment ON ONLY queue_monitoring USING btree (queue_name, recorded_at)
 
 SEQUENCE queue_monitoring_id_seq
+
+TABLE rollup_state ROW LEVEL SECURITY
+    -- What the rollups hold: the facts of every transaction before next_transaction but the open ones, as far as they happened after minutes_since and hours_since. Whatever else there is, is read from the facts.
+    only_row boolean NOT NULL DEFAULT true
+    next_transaction bigint NOT NULL
+    open_transactions bigint[] NOT NULL
+    transaction_offset bigint NOT NULL DEFAULT 0
+    rolled_at timestamp with time zone NOT NULL
+    minutes_since timestamp with time zone NOT NULL
+    hours_since timestamp with time zone NOT NULL
+    server text
+    CONSTRAINT minutes_are_no_older_than_hours CHECK ((minutes_since >= hours_since))
+    CONSTRAINT one_row CHECK (only_row)
+    CONSTRAINT rollup_state_pkey PRIMARY KEY (only_row)
+    CREATE UNIQUE INDEX rollup_state_pkey ON rollup_state USING btree (only_row)
 
 TABLE service_instances ROW LEVEL SECURITY
     -- The services that run on this database, or ran within a day. What one has claimed is taken over when its lease has ended.
@@ -428,6 +515,56 @@ TABLE system_health WITH (fillfactor=70) ROW LEVEL SECURITY
     CREATE UNIQUE INDEX system_health_pkey ON system_health USING btree (id)
 
 SEQUENCE system_health_id_seq
+
+VIEW task_facts
+    -- Ended tasks as rollups see them.
+    end_time timestamp with time zone
+    recorded_in bigint
+    task_type text
+    status text
+    bucket integer
+    seconds double precision
+    input_size bigint
+    output_size bigint
+    start_time timestamp with time zone
+    error_message text
+    worker_id text
+
+TABLE task_hours WITH (fillfactor=70) ROW LEVEL SECURITY
+    -- Ended tasks by hour (after until - 1 hour, to until), as in task_minutes.
+    until timestamp with time zone NOT NULL
+    task_type text NOT NULL
+    status text NOT NULL
+    bucket integer NOT NULL
+    tasks bigint NOT NULL
+    seconds double precision NOT NULL
+    max_seconds double precision NOT NULL
+    input_size numeric
+    output_size numeric
+    first_end timestamp with time zone NOT NULL
+    last_end timestamp with time zone NOT NULL
+    last_start timestamp with time zone NOT NULL
+    last_error text
+    workers bit(512) NOT NULL
+    CREATE UNIQUE INDEX one_row_per_hour_of_tasks ON task_hours USING btree (until, task_type, status, bucket)
+
+TABLE task_minutes PARTITION BY RANGE (until) ROW LEVEL SECURITY
+    -- Ended tasks by minute (after until - 1 minute, to until), type, status and bucket of their duration in seconds; workers is a sketch of how many there were.
+    until timestamp with time zone NOT NULL
+    task_type text NOT NULL
+    status text NOT NULL
+    bucket integer NOT NULL
+    tasks bigint NOT NULL
+    seconds double precision NOT NULL
+    max_seconds double precision NOT NULL
+    input_size numeric
+    output_size numeric
+    first_end timestamp with time zone NOT NULL
+    last_end timestamp with time zone NOT NULL
+    last_start timestamp with time zone NOT NULL
+    last_error text
+    workers bit(512) NOT NULL
+    CREATE UNIQUE INDEX one_row_per_minute_of_tasks ON ONLY task_minutes USING btree (until, task_type, status, bucket)
 
 VIEW v_active_alerts
     -- The open alerts, worst first: what is measured, the limit, since when, how bad it was, who has it, whether it is silenced.
@@ -484,7 +621,7 @@ VIEW v_deliveries
     GRANT SELECT TO automon_reader
 
 VIEW v_error_summary
-    -- The errors of the last 24 hours by component and type: counts by severity, tasks affected, first, last and newest message.
+    -- The errors of the last 24 hours by component and type: counts by severity, about how many tasks are affected, first, last and newest message.
     component text
     error_type text
     errors_24h bigint
@@ -503,7 +640,7 @@ VIEW v_error_summary
     GRANT SELECT TO automon_reader
 
 VIEW v_performance_trends
-    -- Each measurement by hour over 24 hours: mean, extremes, percentiles, and the change against the hour before.
+    -- Each measurement by UTC hour over 24 hours: mean, extremes, percentiles (to about 2.5 percent), and the change against the hour before.
     metric_name text
     metric_type text
     component text
@@ -540,7 +677,7 @@ VIEW v_queue_performance
     GRANT SELECT TO automon_reader
 
 VIEW v_realtime_processing_status
-    -- Each task type now and over the last hour: what runs and for how long, what ended how, durations in seconds, the last error.
+    -- Each task type now and over the last hour: what runs and for how long, what ended how, durations in seconds (percentiles to about 2.5 percent), the last error.
     task_type text
     running bigint
     busy_workers bigint
@@ -598,6 +735,22 @@ FUNCTION acknowledge_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_no
     -- Takes an alert in hand: reminders stop, an escalation is still told. False when it is in hand or resolved. By default the session's user. Raises AM009.
     GRANT EXECUTE TO automon_operator
 
+FUNCTION add_errors(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Rolls up the errors of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
+
+FUNCTION add_metrics(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
+
+FUNCTION add_tasks(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Rolls up the ended tasks of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
+
+FUNCTION affected_tasks(p_component text, p_severities text[], p_from timestamp with time zone, p_to timestamp with time zone) RETURNS bigint
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How many different tasks the errors of a component were about; of more than a thousand errors about how many.
+
 FUNCTION apply_findings(p_alert_types text[], p_findings monitoring_finding[], p_now timestamp with time zone DEFAULT now(), p_resolve_only boolean DEFAULT false) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Turns the findings of the alert types named into alerts, transitions and deliveries, in one transaction; answers how many transitions it wrote. An open alert without a firing finding clears. Evaluations that come at once wait for each other; one that is older than what an alert has seen changes nothing.
@@ -649,6 +802,10 @@ FUNCTION channel_state(p_channel notification_channels, p_now timestamp with tim
 FUNCTION check_automon_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Checks automon's own channels and jobs; answers how many alerts it changed.
+
+FUNCTION check_critical_error_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Checks for critical errors of each component; answers how many alerts it changed.
 
 FUNCTION check_error_rate_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -712,6 +869,10 @@ FUNCTION component_states_at(p_now timestamp with time zone) RETURNS TABLE(sourc
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The state of each component at a moment, how often it reported within seven days, and the mean seconds between two of those reports.
 
+FUNCTION count_sketched(p_sketch bit) RETURNS bigint
+    SQL IMMUTABLE PARALLEL SAFE
+    -- About how many different names a sketch has seen, by linear counting (Whang, Vander-Zanden, Taylor 1990): within 2 for 50, within a tenth up to 2,000, and never more than 3,194.
+
 FUNCTION counted(p_count double precision, p_noun text) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
     -- A count with its noun: 1 error, 12 errors.
@@ -752,14 +913,30 @@ FUNCTION due_deliveries(p_channel text, p_now timestamp with time zone, p_fresh 
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What of a channel may be sent now: its time has come, and nothing earlier of its alert is under way to the same recipient. Fresh: what may be grouped, for it was never tried; or all else; or both.
 
+FUNCTION end_of(p_step interval, p_at timestamp with time zone) RETURNS timestamp with time zone
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The end of the minute (or hour) that a moment lies in; one that is itself such an end belongs to the minute before it.
+
 FUNCTION end_silence(p_silence_id bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Ends a silence now; false when there is none of that number or it has ended.
     GRANT EXECUTE TO automon_operator
 
+FUNCTION ended_last_hour(p_now timestamp with time zone) RETURNS TABLE(task_type text, completed bigint, failed bigint, cancelled bigint, avg_seconds double precision, percentiles double precision[], last_start timestamp with time zone, last_end timestamp with time zone, last_failed_at timestamp with time zone, last_error text)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The tasks of each type that ended within an hour: counts, mean and 50th, 95th and 99th percentile of their seconds, last start, end, failure and its message.
+
 FUNCTION ensure_day_partition(p_table text, p_at timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Makes the partition for the UTC day of a moment and answers whether it was missing. Takes SHARE UPDATE EXCLUSIVE on the table; writers go on.
+
+FUNCTION ensure_days(p_table text, p_first timestamp with time zone, p_last timestamp with time zone) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Makes the partitions of all days from one moment to another; none for an empty moment.
+
+FUNCTION ensure_minutes(p_state rollup_state, p_end bigint) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Makes the days of minutes that facts belong to which are to be rolled up, where they are missing.
 
 FUNCTION ensure_partitions(p_days_ahead integer DEFAULT 8, p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -767,11 +944,23 @@ FUNCTION ensure_partitions(p_days_ahead integer DEFAULT 8, p_now timestamp with 
 
 FUNCTION error_evidence(p_component text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
-    -- What the last hour's errors of a component were: kinds, messages, tasks, first and last time, and the trend of six hours.
+    -- What the last hour's errors of a component were, whatever their severity.
 
 FUNCTION error_signature(p_message text) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
     -- An error message without what changes from one occurrence to the next (numbers, ids): the first line, 200 characters, with # for each.
+
+FUNCTION error_summary(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The part "errors" of the dashboard summary.
+
+FUNCTION errors_between(p_from timestamp with time zone, p_to timestamp with time zone, p_component text DEFAULT NULL::text, p_step interval DEFAULT NULL::interval) RETURNS TABLE(step integer, component text, error_type text, severity text, errors bigint, first_at timestamp with time zone, last_at timestamp with time zone, last_message text, last_task_id text, tasks bit)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The errors after a moment and up to another, of one component or all, by component, type and severity; with a step also by steps (0 the newest; to the minute, unless the end of the span is a whole one).
+
+FUNCTION errors_last_day(p_now timestamp with time zone) RETURNS TABLE(component text, error_type text, errors_24h bigint, errors_last_hour bigint, low bigint, medium bigint, high bigint, critical bigint, affected_tasks bigint, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, last_message text, last_task_id text)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The errors of 24 hours by component and type: counts, also of the last hour and by severity, about how many tasks, first, last and newest message.
 
 FUNCTION evaluate_all(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -787,6 +976,10 @@ FUNCTION evaluate_component_health(p_now timestamp with time zone DEFAULT now(),
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- component_health, response_time, component_silence: the reported state of each component, its response time, and whether it has fallen silent.
     GRANT EXECUTE TO automon_reader
+
+FUNCTION evaluate_critical_errors(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- critical_errors: errors of severity critical of each component within the hour before the moment.
 
 FUNCTION evaluate_error_rate(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -805,7 +998,7 @@ FUNCTION evaluate_hosts(p_now timestamp with time zone DEFAULT now(), p_threshol
 
 FUNCTION evaluate_processing_time(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- processing_time: seconds that the tasks of each type took, 95th percentile of those that ended within the hour before the moment.
+    -- processing_time: seconds that the tasks of each type took, 95th percentile (to about 2.5 percent) of those that ended within the hour before the moment.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION evaluate_queue_backlog(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
@@ -821,6 +1014,10 @@ FUNCTION evaluate_running_time(p_now timestamp with time zone DEFAULT now(), p_t
 FUNCTION evidence_for(p_alert_type text, p_source text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The evidence about one source at a moment, also when it is within its limits.
+
+FUNCTION evidence_of_errors(p_component text, p_severities text[], p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What the last hour's errors of a component and some severities were: how many, of how many tasks, the trend of six hours, and of the newest thousand the kinds, messages, first and last time.
 
 FUNCTION expired_partitions(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(table_name text, partition_name text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -838,6 +1035,10 @@ FUNCTION fact_moment(p_at timestamp with time zone) RETURNS timestamp with time 
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- The moment of a fact: the one given, or now. Raises AM005 invalid_time for one more than a minute ahead, or before the year 2000.
 
+FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Whether there are facts that a state lacks.
+
 FUNCTION fallback_of(p_channel text) RETURNS text
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The channel that speaks for another: the one that its config names, else the journal. NULL for the journal, and where there is none.
@@ -852,11 +1053,23 @@ FUNCTION finish_job_run(p_run_id bigint, p_outcome text, p_counts jsonb DEFAULT 
 
 FUNCTION finished_tasks_evidence(p_task_type text, p_now timestamp with time zone, p_of text) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
-    -- What the last hour's tasks of a type were, seen for their failures or for their durations: workers, messages, first and last time, and the trend of six hours.
+    -- What the last hour's tasks of a type were, seen for their failures or for their durations: counts, the trend of six hours, and of the newest thousand the workers, messages, first and last time.
+
+FUNCTION first_kept_day(p_setting text, p_now timestamp with time zone) RETURNS timestamp with time zone
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The beginning of the first UTC day that a setting of the retention still keeps.
 
 FUNCTION follow_alert(p_alert alerts, p_finding monitoring_finding, p_now timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Brings an open alert up to what is measured now; answers whether its severity changed. Only apply_findings calls it.
+
+FUNCTION follow_server(p_state rollup_state, p_now timestamp with time zone) RETURNS rollup_state
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Begins anew, from the next UTC day on, on a server that numbers its transactions in another way, as after a restore from a dump; rebuild_rollups adds what is older.
+
+FUNCTION forget_rollups(p_now timestamp with time zone, p_limit integer) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Deletes hours that have passed their term, a limited number of each kind; answers how many.
 
 FUNCTION forget_source(p_kind text, p_name text) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -891,7 +1104,7 @@ FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEF
 
 FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- How the tasks of each type (or of one) that ended within the window went: counts, failure rate in percent, durations in seconds, sizes, workers.
+    -- How the tasks of each type (or of one) that ended within the window went: counts, failure rate in percent, durations in seconds (percentiles to about 2.5 percent), sizes, about how many workers.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION give_up_homeless_deliveries() RETURNS void
@@ -938,6 +1151,10 @@ FUNCTION in_words(p_value double precision, p_unit text DEFAULT ''::text) RETURN
     SQL IMMUTABLE PARALLEL SAFE
     -- A value with its unit as a person reads it: seconds as s, min, h or days; %, ms; anything else as a bare number.
 
+FUNCTION index_recordings() RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Indexes the days that were there before there were rollups; whoever records into one of them waits. Answers how many it made.
+
 FUNCTION instance_is_gone(p_instance text, p_now timestamp with time zone) RETURNS boolean
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Whether a service that was here has ended, or has not been heard of for the length of its lease while others were. What it holds may be taken over.
@@ -982,13 +1199,33 @@ FUNCTION lock_alerts() RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Keeps alerts, and the handing on of their deliveries, from being changed by others until the transaction ends.
 
+FUNCTION locked_rollup_state(p_now timestamp with time zone) RETURNS rollup_state
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- The state of the rollups, kept from others until the transaction ends; NULL while another has it.
+
+FUNCTION log_bucket(p_value double precision) RETURNS integer
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The bucket of a logarithmic histogram that a number falls into; each is a tenth wider than the one before. Grows with the number, negative ones included; all below 5e-42 share one.
+
 FUNCTION make_digest(p_members bigint[], p_now timestamp with time zone) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Makes one delivery of many to the same recipient, which stay on record as its members; answers its number. Without a cause when they have several.
 
+FUNCTION metrics_last_day(p_now timestamp with time zone) RETURNS TABLE(metric_name text, metric_type text, component text, unit text, hour timestamp with time zone, measurements bigint, avg_value double precision, min_value double precision, max_value double precision, percentiles double precision[])
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Each measurement by UTC hour, of this hour and the 23 before: mean, extremes, and 50th, 95th and 99th percentile (to about 2.5 percent).
+
+FUNCTION metrics_since(p_hour timestamp with time zone) RETURNS TABLE(hour timestamp with time zone, metric_name text, metric_type text, component text, unit text, bucket integer, measurements bigint, total double precision, min_value double precision, max_value double precision)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The measurements from the beginning of a UTC hour on, by hour, what they are of, and bucket of their value.
+
 FUNCTION missed_reports(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS TABLE(kind text, sources bigint, reports double precision)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- How many reports of how many sources were to be expected within a blind period, by their rhythm before it, and are not there.
+
+FUNCTION newest_tasks(p_task_type text, p_now timestamp with time zone, p_of text) RETURNS SETOF processing_metrics
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The newest 1,000 tasks of a type of the last hour, for their failures or for their durations.
 
 FUNCTION next_delivery_in(p_channel text) RETURNS interval
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1018,6 +1255,14 @@ FUNCTION open_alert_or_refuse(p_alert_id bigint) RETURNS alerts
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- The alert of that number, open or not, kept from changing until the transaction ends. Raises AM009.
 
+FUNCTION open_transactions(p_snapshot pg_snapshot, p_offset bigint, p_end bigint) RETURNS bigint[]
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The transactions before an end that were open at a snapshot, as recording_transaction numbers them.
+
+FUNCTION percentile_of(p_counts bigint[], p_means double precision[], p_fraction double precision) RETURNS double precision
+    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    -- A percentile as percentile_cont gives it, of a histogram: how many values each bucket holds, and their mean, both by rising bucket. Off by less than a bucket's width, and exact when the values of each bucket are equal.
+
 FUNCTION queue_evidence(p_queue_name text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- How a queue came to be as long as it is: an hour's beginning and end, its oldest task, what was done, and the trend of six hours.
@@ -1029,6 +1274,14 @@ FUNCTION queue_reports_at(p_now timestamp with time zone) RETURNS TABLE(queue_na
 FUNCTION quiet_summary(p_alert_type text) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
     -- What is said of a source that a check no longer measures.
+
+FUNCTION raise_findings(p_findings monitoring_finding[], p_now timestamp with time zone) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Opens and escalates alerts, and does nothing else to them; answers how many. What is better than before is left to apply_findings.
+
+FUNCTION rebuild_rollups(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Makes the rollups anew, in one transaction, from all facts that their retention still keeps; answers how many of each. Readers see the old ones until then, and the job waits.
 
 FUNCTION record_blindness(p_source text, p_began timestamp with time zone, p_ended timestamp with time zone, p_summary text) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1077,6 +1330,10 @@ FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision, p_st
 FUNCTION record_transition(p_alert alerts, p_kind text, p_at timestamp with time zone, p_previous_severity text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Writes a transition of an alert and, in the same transaction, a delivery for each channel and recipient that is to hear of it.
+
+FUNCTION recording_transaction() RETURNS bigint
+    SQL VOLATILE
+    -- The current transaction as a number that grows for as long as the database lives: what a restored database adds to its server's own numbers is put in by follow_server.
 
 FUNCTION refuse(p_code text, p_message text, p_hint text) RETURNS void
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1144,13 +1401,25 @@ FUNCTION role_functions(p_role text) RETURNS SETOF text
     SQL IMMUTABLE PARALLEL SAFE
     -- The functions that are opened to a role.
 
+FUNCTION roll_up(p_limit integer DEFAULT 100000, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Rolls up what has been recorded since it was last called, a limited number of facts of each kind, and answers how many of each; "more": call it again. NULL while another session is at it. What the service does every second, and every check before it judges.
+
+FUNCTION rolled_span(p_from timestamp with time zone, p_to timestamp with time zone, p_minutes_since timestamp with time zone, p_hours_since timestamp with time zone, OUT begins timestamp with time zone, OUT hours_begin timestamp with time zone, OUT hours_end timestamp with time zone, OUT ends timestamp with time zone) RETURNS record
+    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    -- The part of a span that rollups answer for: minutes from its beginning, hours in the middle, minutes to its end. What lies before and behind is read from the facts.
+
+FUNCTION rollup_lag(p_now timestamp with time zone DEFAULT clock_timestamp()) RETURNS TABLE(behind_seconds double precision, rolled_at timestamp with time zone, facts_wait boolean, open_transactions integer, since timestamp with time zone, why text)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- How far the rollups are behind the facts, in seconds, and from ten seconds on why. What is behind is read from the facts meanwhile: slower, and as exact. Facts of open transactions are added when these end. since: what happened before is always read from the facts, until rebuild_rollups; NULL for nothing.
+
 FUNCTION route_transition(p_transition_id bigint, p_at timestamp with time zone) RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are. The caller has hand_on_deliveries pass on what a failing channel cannot say.
 
 FUNCTION run_monitoring_checks(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- All checks in one pass, what was recorded late of a blind period, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.
+    -- All checks in one pass, after the rollups, what was recorded late of a blind period, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.
 
 FUNCTION running_tasks_evidence(p_task_type text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1164,6 +1433,10 @@ FUNCTION send_canary(p_by text DEFAULT NULL::text, p_channel text DEFAULT NULL::
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Has a marked message sent through one or every channel, on the way that alerts take; answers the numbers of the deliveries, whose receipts v_deliveries shows. Raises AM013.
     GRANT EXECUTE TO automon_operator
+
+FUNCTION server_identity() RETURNS text
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What tells this server from one that its databases were copied from; empty where that is not to be known.
 
 FUNCTION set_setting(p_name text, p_value double precision, p_origin text DEFAULT 'sql'::text) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1188,6 +1461,10 @@ FUNCTION silence_alerts(p_source text, p_duration interval, p_reason text DEFAUL
     -- Sends no messages about a source (* for every one) for a while; alerts are still opened and kept, and told when the silence ends and they still stand. Answers the silence's number. Raises AM001, AM005.
     GRANT EXECUTE TO automon_operator
 
+FUNCTION sketch(p_name text) RETURNS bit
+    SQL IMMUTABLE PARALLEL SAFE
+    -- A set of names as a bitmap, one bit a name, to be united by bit_or; count_sketched tells how many names there were.
+
 FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigint DEFAULT NULL::bigint, p_worker_id text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Records that a task starts. True when stored; false when a task of that id runs already (the first start stands) or this start was recorded before. Raises AM001, AM004, AM005.
@@ -1197,6 +1474,10 @@ FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigi
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
+
+FUNCTION step_of(p_step interval, p_at timestamp with time zone, p_to timestamp with time zone) RETURNS integer
+    SQL IMMUTABLE PARALLEL SAFE
+    -- How many whole steps a moment lies before the end of a span; 0 without steps.
 
 FUNCTION sync_channels(p_channels jsonb) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1214,6 +1495,10 @@ FUNCTION task_summary(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The part "tasks" of the dashboard summary.
 
+FUNCTION tasks_between(p_from timestamp with time zone, p_to timestamp with time zone, p_task_type text DEFAULT NULL::text, p_step interval DEFAULT NULL::interval) RETURNS TABLE(step integer, task_type text, status text, bucket integer, tasks bigint, seconds double precision, max_seconds double precision, input_size numeric, output_size numeric, first_end timestamp with time zone, last_end timestamp with time zone, last_start timestamp with time zone, last_error text, workers bit)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The tasks that ended after a moment and up to another, of one type or all, by type, status and bucket of their duration; with a step also by steps (0 the newest; to the minute, unless the end of the span is a whole one).
+
 FUNCTION tasks_running_at(p_now timestamp with time zone) RETURNS SETOF processing_metrics
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The tasks that were running at a moment, whether or not they have ended since.
@@ -1222,6 +1507,10 @@ FUNCTION tell_of_blindness(p_now timestamp with time zone) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Tells of each blind period that lasted for alerts.blind_after_seconds, once, a few seconds after its end.
 
+FUNCTION tell_of_trouble() RETURNS trigger
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Tells services, once a transaction, that something was recorded that should be judged at once.
+
 FUNCTION tend_deliveries(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Puts back what was abandoned, gives up what is too old or has nowhere to go, and has fallbacks told what their channels cannot say; answers how many expired and were handed on. Part of the self-check.
@@ -1229,6 +1518,14 @@ FUNCTION tend_deliveries(p_now timestamp with time zone DEFAULT now()) RETURNS j
 FUNCTION thresholds_in_force() RETURNS monitoring_thresholds[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- All thresholds as one value, the form in which an evaluate_* function takes those of a replay.
+
+FUNCTION total_of(p_counts bigint[]) RETURNS bigint
+    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    -- The sum of some counts.
+
+FUNCTION transactions_for(p_state rollup_state, p_limit integer) RETURNS bigint
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Before which transaction a limited number of facts of each kind that a state lacks was recorded (but all of one transaction in any case); NULL when there are fewer.
 
 FUNCTION transition_message(p_delivery alert_deliveries) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1258,6 +1555,26 @@ FUNCTION update_system_health(p_component_type text, p_component_name text, p_st
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
 
+FUNCTION urgent_alert_types(p_now timestamp with time zone) RETURNS text[]
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The alert types of which something seems worse than its open alert says, or has none; NULL when there are none.
+
+FUNCTION urgent_findings(p_alert_types text[], p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The exact findings of some of the alert types that cannot wait.
+
+FUNCTION urgent_measurements(p_now timestamp with time zone) RETURNS TABLE(alert_type text, source text, value double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What cannot wait, measured cheaply and never too low: errors to the minute, reported trouble, the oldest running task of each type, backlogs reported within five minutes.
+
+FUNCTION value_at_rank(p_counts bigint[], p_means double precision[], p_rank double precision) RETURNS double precision
+    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    -- The mean of the bucket in which the value of that rank lies, the lowest value having rank 0.
+
 FUNCTION waiting_causes(p_channel text, p_now timestamp with time zone) RETURNS TABLE(recipient text, cause text, members bigint[], messages bigint, budget bigint, worst integer)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What waits on a channel and was never tried, by recipient and cause: how many messages it makes (a cause that makes too many becomes one) and how many its recipient may get now. Causes that were told too often just now are left out.
+
+FUNCTION watch_facts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Rolls up the newest facts and raises what cannot wait: a component in trouble, a critical error, an error rate or a backlog over its limit, a task that does not end. Answers how many alerts it changed. What the service does every schedule.fast_checks_seconds.

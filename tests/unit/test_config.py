@@ -161,6 +161,7 @@ def test_the_default_thresholds_are_the_published_ones(file: Path) -> None:
 
     assert [
         ThresholdRow(alert_type="error_rate", source="*", low=25, medium=50, high=75, critical=100),
+        ThresholdRow(alert_type="critical_errors", source="*", low=None, medium=None, high=None, critical=1),
         ThresholdRow(alert_type="failure_rate", source="*", low=10, medium=25, high=50, critical=75),
         ThresholdRow(alert_type="processing_time", source="*", low=180, medium=300, high=600, critical=900),
         ThresholdRow(alert_type="running_time", source="*", low=180, medium=300, high=600, critical=900),
@@ -221,7 +222,9 @@ def test_the_settings_for_the_database_are_plain_numbers(file: Path) -> None:
         "retention.health_days": 90,
         "retention.resolved_alerts_days": 7,
         "retention.job_runs_days": 30,
+        "retention.rollups_days": 400,
         "schedule.alert_checks_seconds": 300,
+        "schedule.fast_checks_seconds": 1,
         "schedule.self_check_seconds": 60,
     } == load(file, "{}").settings_rows()
 
@@ -1113,8 +1116,8 @@ def test_whatever_is_changed_in_a_file_it_loads_or_each_error_names_its_line_and
     found = load_or_problems(file, text)
 
     if isinstance(found, Config):
-        assert 13 <= len(found.threshold_rows())
-        assert 19 == len(found.settings_rows())
+        assert 14 <= len(found.threshold_rows())
+        assert 21 == len(found.settings_rows())
         assert len(document.get("channels", {})) == len(found.describe_channels())
     else:
         assert found

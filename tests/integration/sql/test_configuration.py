@@ -59,7 +59,7 @@ def test_limits_of_a_source_that_are_gone_from_the_config_are_gone(calls: Calls)
     calls.configure()
 
     assert calls.ask("SELECT source FROM public.monitoring_thresholds WHERE source <> '*'") == []
-    assert calls.one("SELECT count(*) FROM public.monitoring_thresholds") == 13
+    assert calls.one("SELECT count(*) FROM public.monitoring_thresholds") == 14
 
 
 def test_what_was_set_by_sql_goes_back_to_what_the_config_says(calls: Calls) -> None:

@@ -76,6 +76,7 @@ def test_the_shipped_retention_is_in_force_without_any_configuration(empty_datab
     assert dict(row.removeprefix("retention.").split("|") for row in rows) == {
         "processing_days": "30", "errors_low_days": "30", "errors_medium_days": "30", "errors_high_days": "60", "errors_critical_days": "90",
         "performance_days": "7", "queue_days": "7", "host_days": "7", "health_days": "90", "resolved_alerts_days": "7", "job_runs_days": "30",
+        "minutes_days": "8", "rollups_days": "400",
     }  # fmt: skip
 
 
