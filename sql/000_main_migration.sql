@@ -152,15 +152,15 @@ SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f01959764
 \if :pending
 \ir 012_services.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '4690adf59232d7d410e1361bbdb9cf7015a9072b3f327ac9b846920cf174ecc0') AS pending \gset
+SELECT begin_migration('014_rollups.sql', '213a63341ebe7b7386b1389670c1ddff6bb2f66eb97363a0a4dae3d7c451f627') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif
-SELECT begin_migration('015_flat_reads.sql', '9c73c1b642e56a27a2292d4ac63924cecca54682dabc8ae7af4dfd5e5b393f33') AS pending \gset
+SELECT begin_migration('015_flat_reads.sql', 'e23b7763cf99eea2f83833e67edd3e3c2461858527a1cde978bfd04fd06e2503') AS pending \gset
 \if :pending
 \ir 015_flat_reads.sql
 \endif
-SELECT begin_migration('016_fast_lane.sql', '2d6d31704972015af2f974b6dee061f939b2a267cd0456bafc091bb722d237dd') AS pending \gset
+SELECT begin_migration('016_fast_lane.sql', '83bfab355b7ec00e18b198aa687b97eff408bb919960dd5dce327275d2da2b82') AS pending \gset
 \if :pending
 \ir 016_fast_lane.sql
 \endif

@@ -61,7 +61,6 @@ CREATE TABLE IF NOT EXISTS task_minutes (
     first_end   timestamptz      NOT NULL,
     last_end    timestamptz      NOT NULL,
     last_start  timestamptz      NOT NULL,
-    last_error  text,
     workers     bit(512)         NOT NULL
 ) PARTITION BY RANGE (until);
 COMMENT ON TABLE task_minutes IS
@@ -80,8 +79,6 @@ CREATE TABLE IF NOT EXISTS error_minutes (
     errors       bigint      NOT NULL,
     first_at     timestamptz NOT NULL,
     last_at      timestamptz NOT NULL,
-    last_message text        NOT NULL,
-    last_task_id text,
     tasks        bit(512)    NOT NULL
 ) PARTITION BY RANGE (until);
 COMMENT ON TABLE error_minutes IS
@@ -135,50 +132,35 @@ END;
 COMMENT ON FUNCTION log_bucket(double precision) IS
     'The bucket of a logarithmic histogram that a number falls into; each is a tenth wider than the one before. Grows with the number, negative ones included; all below 5e-42 share one.';
 
-CREATE OR REPLACE FUNCTION percentile_of(p_counts bigint[], p_means double precision[], p_fraction double precision) RETURNS double precision
+CREATE OR REPLACE FUNCTION percentiles_of(p_counts bigint[], p_means double precision[], p_fractions double precision[]) RETURNS double precision[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    v_rank double precision := p_fraction * (public.total_of(p_counts) - 1);
-    v_low  double precision := public.value_at_rank(p_counts, p_means, floor(v_rank));
-BEGIN
-    RETURN v_low + (v_rank - floor(v_rank)) * (public.value_at_rank(p_counts, p_means, ceil(v_rank)) - v_low);
-END
-$body$;
-COMMENT ON FUNCTION percentile_of(bigint[], double precision[], double precision) IS
-    'A percentile as percentile_cont gives it, of a histogram: how many values each bucket holds, and their mean, both by rising bucket. Off by less than a bucket''s width, and exact when the values of each bucket are equal.';
-
-CREATE OR REPLACE FUNCTION total_of(p_counts bigint[]) RETURNS bigint
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    v_total bigint := 0;
-    v_count bigint;
+    v_upto   bigint[] := '{}';      -- how many values lie in a bucket or below it
+    v_total  bigint := 0;
+    v_count  bigint;
+    v_rank   double precision;
+    v_bucket integer := 1;
+    v_next   integer;
+    v_found  double precision[] := '{}';
 BEGIN
     FOREACH v_count IN ARRAY p_counts LOOP
         v_total := v_total + v_count;
+        v_upto := v_upto || v_total;
     END LOOP;
-    RETURN v_total;
+    FOR v_index IN 1..cardinality(p_fractions) LOOP
+        v_rank := p_fractions[v_index] * (v_total - 1);
+        WHILE v_upto[v_bucket] <= floor(v_rank) LOOP
+            v_bucket := v_bucket + 1;
+        END LOOP;
+        v_next := CASE WHEN v_upto[v_bucket] <= ceil(v_rank) THEN v_bucket + 1 ELSE v_bucket END;
+        v_found := v_found || (p_means[v_bucket] + (v_rank - floor(v_rank)) * (p_means[v_next] - p_means[v_bucket]));
+    END LOOP;
+    RETURN v_found;
 END
 $body$;
-COMMENT ON FUNCTION total_of(bigint[]) IS 'The sum of some counts.';
-
-CREATE OR REPLACE FUNCTION value_at_rank(p_counts bigint[], p_means double precision[], p_rank double precision) RETURNS double precision
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    v_before bigint := 0;
-BEGIN
-    FOR v_bucket IN 1..cardinality(p_counts) LOOP
-        v_before := v_before + p_counts[v_bucket];
-        IF p_rank < v_before THEN
-            RETURN p_means[v_bucket];
-        END IF;
-    END LOOP;
-    RETURN NULL;
-END
-$body$;
-COMMENT ON FUNCTION value_at_rank(bigint[], double precision[], double precision) IS 'The mean of the bucket in which the value of that rank lies, the lowest value having rank 0.';
+COMMENT ON FUNCTION percentiles_of(bigint[], double precision[], double precision[]) IS
+    'Percentiles as percentile_cont gives them, for rising fractions, of a histogram: how many values each bucket holds and their mean, by rising bucket. Off by less than a bucket''s width, and exact when the values of each bucket are equal.';
 
 CREATE OR REPLACE FUNCTION sketch(p_name text) RETURNS bit(512)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -240,14 +222,14 @@ COMMENT ON FUNCTION rolled_span(timestamptz, timestamptz, timestamptz, timestamp
 
 CREATE OR REPLACE VIEW task_facts AS
 SELECT h.end_time, h.recorded_in, h.task_type, h.status, log_bucket(h.duration_seconds) AS bucket, h.duration_seconds AS seconds,
-    h.input_size, h.output_size, h.start_time, h.error_message, h.worker_id
+    h.input_size, h.output_size, h.start_time, h.worker_id
 FROM processing_metrics_history h;
 COMMENT ON VIEW task_facts IS 'Ended tasks as rollups see them.';
 
 CREATE OR REPLACE FUNCTION tasks_between(p_from timestamptz, p_to timestamptz, p_task_type text DEFAULT NULL, p_step interval DEFAULT NULL)
 RETURNS TABLE (step integer, task_type text, status text, bucket integer, tasks bigint, seconds double precision, max_seconds double precision,
-    input_size numeric, output_size numeric, first_end timestamptz, last_end timestamptz, last_start timestamptz, last_error text, workers bit(512))
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    input_size numeric, output_size numeric, first_end timestamptz, last_end timestamptz, last_start timestamptz, workers bit(512))
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
 AS $body$
 #variable_conflict use_column
 DECLARE
@@ -262,7 +244,7 @@ BEGIN
     RETURN QUERY
     WITH part AS (
         SELECT f.end_time AS until, f.task_type, f.status, f.bucket, 1 AS tasks, f.seconds, f.seconds AS max_seconds, f.input_size::numeric AS input_size, f.output_size::numeric AS output_size,
-            f.end_time AS first_end, f.end_time AS last_end, f.start_time AS last_start, f.error_message AS last_error, public.sketch(f.worker_id) AS workers
+            f.end_time AS first_end, f.end_time AS last_end, f.start_time AS last_start, public.sketch(f.worker_id) AS workers
         FROM (
             SELECT e.* FROM public.task_facts e WHERE e.end_time > p_from AND e.end_time <= v_span.begins
             UNION ALL SELECT e.* FROM public.task_facts e WHERE e.end_time > v_span.ends AND e.end_time <= p_to
@@ -274,7 +256,7 @@ BEGIN
         UNION ALL SELECT m.* FROM public.task_minutes m WHERE m.until > v_span.hours_end AND m.until <= v_span.ends
     )
     SELECT g.step, p.task_type, p.status, p.bucket, sum(p.tasks)::bigint, sum(p.seconds), max(p.max_seconds), sum(p.input_size), sum(p.output_size),
-        min(p.first_end), max(p.last_end), max(p.last_start), (array_agg(p.last_error ORDER BY p.last_end DESC))[1], bit_or(p.workers)
+        min(p.first_end), max(p.last_end), max(p.last_start), bit_or(p.workers)
     FROM part p CROSS JOIN LATERAL (SELECT public.step_of(p_step, p.until, p_to) AS step) AS g
     WHERE p_task_type IS NULL OR p.task_type = p_task_type
     GROUP BY g.step, p.task_type, p.status, p.bucket;
@@ -291,13 +273,12 @@ END;
 COMMENT ON FUNCTION step_of(interval, timestamptz, timestamptz) IS 'How many whole steps a moment lies before the end of a span; 0 without steps.';
 
 CREATE OR REPLACE VIEW error_facts AS
-SELECT e.occurred_at, e.recorded_in, e.component, e.error_type, e.severity, e.error_message, e.task_id FROM error_tracking e;
+SELECT e.occurred_at, e.recorded_in, e.component, e.error_type, e.severity, e.task_id FROM error_tracking e;
 COMMENT ON VIEW error_facts IS 'Errors as rollups see them.';
 
 CREATE OR REPLACE FUNCTION errors_between(p_from timestamptz, p_to timestamptz, p_component text DEFAULT NULL, p_step interval DEFAULT NULL)
-RETURNS TABLE (step integer, component text, error_type text, severity text, errors bigint, first_at timestamptz, last_at timestamptz,
-    last_message text, last_task_id text, tasks bit(512))
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+RETURNS TABLE (step integer, component text, error_type text, severity text, errors bigint, first_at timestamptz, last_at timestamptz, tasks bit(512))
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
 AS $body$
 #variable_conflict use_column
 DECLARE
@@ -312,7 +293,7 @@ BEGIN
     RETURN QUERY
     WITH part AS (
         SELECT f.occurred_at AS until, f.component, f.error_type, f.severity, 1 AS errors, f.occurred_at AS first_at, f.occurred_at AS last_at,
-            f.error_message AS last_message, f.task_id AS last_task_id, public.sketch(f.task_id) AS tasks
+            public.sketch(f.task_id) AS tasks
         FROM (
             SELECT e.* FROM public.error_facts e WHERE e.occurred_at > p_from AND e.occurred_at <= v_span.begins
             UNION ALL SELECT e.* FROM public.error_facts e WHERE e.occurred_at > v_span.ends AND e.occurred_at <= p_to
@@ -323,8 +304,7 @@ BEGIN
         UNION ALL SELECT h.* FROM public.error_hours h WHERE h.until > v_span.hours_begin AND h.until <= v_span.hours_end
         UNION ALL SELECT m.* FROM public.error_minutes m WHERE m.until > v_span.hours_end AND m.until <= v_span.ends
     )
-    SELECT g.step, p.component, p.error_type, p.severity, sum(p.errors)::bigint, min(p.first_at), max(p.last_at),
-        (array_agg(p.last_message ORDER BY p.last_at DESC))[1], (array_agg(p.last_task_id ORDER BY p.last_at DESC))[1], bit_or(p.tasks)
+    SELECT g.step, p.component, p.error_type, p.severity, sum(p.errors)::bigint, min(p.first_at), max(p.last_at), bit_or(p.tasks)
     FROM part p CROSS JOIN LATERAL (SELECT public.step_of(p_step, p.until, p_to) AS step) AS g
     WHERE p_component IS NULL OR p.component = p_component
     GROUP BY g.step, p.component, p.error_type, p.severity;
@@ -340,9 +320,9 @@ FROM performance_monitoring p;
 COMMENT ON VIEW metric_facts IS 'Measurements as rollups see them.';
 
 CREATE OR REPLACE FUNCTION metrics_since(p_hour timestamptz)
-RETURNS TABLE (hour timestamptz, metric_name text, metric_type text, component text, unit text, bucket integer,
-    measurements bigint, total double precision, min_value double precision, max_value double precision)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+RETURNS TABLE (hour timestamptz, metric_name text, metric_type text, component text, unit text,
+    measurements bigint, total double precision, min_value double precision, max_value double precision, counts bigint[], means double precision[])
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
 AS $body$
 #variable_conflict use_column
 DECLARE
@@ -352,37 +332,56 @@ BEGIN
     SELECT s.* INTO v_state FROM public.rollup_state s;
     v_since := GREATEST(p_hour, v_state.hours_since);
     RETURN QUERY
-    WITH part AS (
-        SELECT f.hour, f.metric_name, f.metric_type, f.component, f.unit, f.bucket, 1 AS measurements, f.value AS total, f.value AS min_value, f.value AS max_value
+    -- By itself, because the index has it in the order in which it is needed.
+    WITH rolled AS MATERIALIZED (
+        SELECT r.hour, r.metric_name, r.metric_type, r.component, r.unit, sum(r.measurements)::bigint AS measurements, sum(r.total) AS total, min(r.min_value) AS min_value, max(r.max_value) AS max_value,
+            array_agg(r.measurements ORDER BY r.bucket) AS counts, array_agg(r.total / r.measurements ORDER BY r.bucket) AS means
+        FROM public.metric_hours r WHERE r.hour >= v_since GROUP BY r.hour, r.metric_name, r.metric_type, r.component, r.unit
+    ), fresh AS MATERIALIZED (
+        SELECT b.hour, b.metric_name, b.metric_type, b.component, b.unit, sum(b.measurements)::bigint AS measurements, sum(b.total) AS total, min(b.min_value) AS min_value, max(b.max_value) AS max_value,
+            array_agg(b.measurements ORDER BY b.bucket) AS counts, array_agg(b.total / b.measurements ORDER BY b.bucket) AS means
         FROM (
-            SELECT m.* FROM public.metric_facts m WHERE m.recorded_at >= p_hour AND m.recorded_at < v_since
-            UNION ALL SELECT m.* FROM public.metric_facts m WHERE m.recorded_in >= v_state.next_transaction AND m.recorded_at >= v_since
-            UNION ALL SELECT m.* FROM public.metric_facts m WHERE m.recorded_in = ANY (v_state.open_transactions) AND m.recorded_at >= v_since
-        ) AS f
-        UNION ALL SELECT r.* FROM public.metric_hours r WHERE r.hour >= v_since
+            SELECT f.hour, f.metric_name, f.metric_type, f.component, f.unit, f.bucket, count(*) AS measurements, sum(f.value) AS total, min(f.value) AS min_value, max(f.value) AS max_value
+            FROM (
+                SELECT m.* FROM public.metric_facts m WHERE m.recorded_at >= p_hour AND m.recorded_at < v_since
+                UNION ALL SELECT m.* FROM public.metric_facts m WHERE m.recorded_in >= v_state.next_transaction AND m.recorded_at >= v_since
+                UNION ALL SELECT m.* FROM public.metric_facts m WHERE m.recorded_in = ANY (v_state.open_transactions) AND m.recorded_at >= v_since
+            ) AS f GROUP BY 1, 2, 3, 4, 5, 6
+        ) AS b GROUP BY 1, 2, 3, 4, 5
     )
-    SELECT p.hour, p.metric_name, p.metric_type, p.component, p.unit, p.bucket, sum(p.measurements)::bigint, sum(p.total), min(p.min_value), max(p.max_value)
-    FROM part p GROUP BY p.hour, p.metric_name, p.metric_type, p.component, p.unit, p.bucket;
+    SELECT k.hour, k.metric_name, k.metric_type, k.component, k.unit, COALESCE(r.measurements, 0) + COALESCE(f.measurements, 0), COALESCE(r.total, 0) + COALESCE(f.total, 0),
+        LEAST(r.min_value, f.min_value), GREATEST(r.max_value, f.max_value),
+        CASE WHEN r.counts IS NULL OR f.counts IS NULL THEN COALESCE(r.counts, f.counts)
+            ELSE (SELECT array_agg(u.count ORDER BY u.mean) FROM unnest(r.counts || f.counts, r.means || f.means) AS u (count, mean)) END,
+        CASE WHEN r.counts IS NULL OR f.counts IS NULL THEN COALESCE(r.means, f.means)
+            ELSE (SELECT array_agg(u.mean ORDER BY u.mean) FROM unnest(r.means || f.means) AS u (mean)) END
+    FROM (
+        SELECT x.hour, x.metric_name, x.metric_type, x.component, x.unit FROM rolled x
+        UNION SELECT y.hour, y.metric_name, y.metric_type, y.component, y.unit FROM fresh y
+    ) AS k
+    LEFT JOIN rolled r ON (r.hour, r.metric_name, r.metric_type, r.component, r.unit) = (k.hour, k.metric_name, k.metric_type, k.component, k.unit)
+    LEFT JOIN fresh f ON (f.hour, f.metric_name, f.metric_type, f.component, f.unit) = (k.hour, k.metric_name, k.metric_type, k.component, k.unit);
 END
 $body$;
-COMMENT ON FUNCTION metrics_since(timestamptz) IS 'The measurements from the beginning of a UTC hour on, by hour, what they are of, and bucket of their value.';
+COMMENT ON FUNCTION metrics_since(timestamptz) IS 'The measurements from the beginning of a UTC hour on, by hour and what they are of, with their histogram: the count and the mean of each bucket, rising.';
 
 -- ---------------------------------------------------------------------------------------------------------------
--- The job.
+-- The job. What it looks for is little, at the end of the index by recording, which the planner cannot know: hence the
+-- order that it is read in, and the settings of its functions.
 
 CREATE OR REPLACE FUNCTION add_tasks(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
 DECLARE
     v_added bigint;
 BEGIN
     WITH fact AS (
-        SELECT f.* FROM public.task_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.end_time > p_state.hours_since
-        UNION ALL SELECT f.* FROM public.task_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.end_time > p_state.hours_since
+        (SELECT f.* FROM public.task_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.end_time > p_state.hours_since ORDER BY f.recorded_in)
+        UNION ALL (SELECT f.* FROM public.task_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.end_time > p_state.hours_since ORDER BY f.recorded_in)
     ), minute AS MATERIALIZED (
         SELECT public.end_of('1 minute', f.end_time) AS until, f.task_type, f.status, f.bucket, count(*) AS tasks, sum(f.seconds) AS seconds, max(f.seconds) AS max_seconds,
             sum(f.input_size) AS input_size, sum(f.output_size) AS output_size, min(f.end_time) AS first_end, max(f.end_time) AS last_end, max(f.start_time) AS last_start,
-            (array_agg(f.error_message ORDER BY f.end_time DESC))[1] AS last_error, bit_or(public.sketch(f.worker_id)) AS workers
+            bit_or(public.sketch(f.worker_id)) AS workers
         FROM fact f GROUP BY 1, 2, 3, 4
     ), minutes AS (
         INSERT INTO public.task_minutes AS r SELECT m.* FROM minute m WHERE m.until > p_state.minutes_since ORDER BY m.until, m.task_type, m.status, m.bucket
@@ -391,18 +390,18 @@ BEGIN
             input_size = COALESCE(r.input_size + excluded.input_size, r.input_size, excluded.input_size),
             output_size = COALESCE(r.output_size + excluded.output_size, r.output_size, excluded.output_size),
             first_end = LEAST(r.first_end, excluded.first_end), last_end = GREATEST(r.last_end, excluded.last_end), last_start = GREATEST(r.last_start, excluded.last_start),
-            last_error = CASE WHEN excluded.last_end >= r.last_end THEN excluded.last_error ELSE r.last_error END, workers = r.workers | excluded.workers
+            workers = r.workers | excluded.workers
     ), hours AS (
         INSERT INTO public.task_hours AS r
         SELECT public.end_of('1 hour', m.until), m.task_type, m.status, m.bucket, sum(m.tasks)::bigint, sum(m.seconds), max(m.max_seconds), sum(m.input_size), sum(m.output_size),
-            min(m.first_end), max(m.last_end), max(m.last_start), (array_agg(m.last_error ORDER BY m.last_end DESC))[1], bit_or(m.workers)
+            min(m.first_end), max(m.last_end), max(m.last_start), bit_or(m.workers)
         FROM minute m GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
         ON CONFLICT (until, task_type, status, bucket) DO UPDATE
         SET tasks = r.tasks + excluded.tasks, seconds = r.seconds + excluded.seconds, max_seconds = GREATEST(r.max_seconds, excluded.max_seconds),
             input_size = COALESCE(r.input_size + excluded.input_size, r.input_size, excluded.input_size),
             output_size = COALESCE(r.output_size + excluded.output_size, r.output_size, excluded.output_size),
             first_end = LEAST(r.first_end, excluded.first_end), last_end = GREATEST(r.last_end, excluded.last_end), last_start = GREATEST(r.last_start, excluded.last_start),
-            last_error = CASE WHEN excluded.last_end >= r.last_end THEN excluded.last_error ELSE r.last_error END, workers = r.workers | excluded.workers
+            workers = r.workers | excluded.workers
     )
     SELECT COALESCE(sum(m.tasks), 0) INTO v_added FROM minute m;
     RETURN v_added;
@@ -411,33 +410,28 @@ $body$;
 COMMENT ON FUNCTION add_tasks(rollup_state, bigint, bigint[]) IS 'Rolls up the ended tasks of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.';
 
 CREATE OR REPLACE FUNCTION add_errors(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
 DECLARE
     v_added bigint;
 BEGIN
     WITH fact AS (
-        SELECT f.* FROM public.error_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.occurred_at > p_state.hours_since
-        UNION ALL SELECT f.* FROM public.error_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.occurred_at > p_state.hours_since
+        (SELECT f.* FROM public.error_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.occurred_at > p_state.hours_since ORDER BY f.recorded_in)
+        UNION ALL (SELECT f.* FROM public.error_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.occurred_at > p_state.hours_since ORDER BY f.recorded_in)
     ), minute AS MATERIALIZED (
         SELECT public.end_of('1 minute', f.occurred_at) AS until, f.component, f.error_type, f.severity, count(*) AS errors, min(f.occurred_at) AS first_at, max(f.occurred_at) AS last_at,
-            (array_agg(f.error_message ORDER BY f.occurred_at DESC))[1] AS last_message, (array_agg(f.task_id ORDER BY f.occurred_at DESC))[1] AS last_task_id, bit_or(public.sketch(f.task_id)) AS tasks
+            bit_or(public.sketch(f.task_id)) AS tasks
         FROM fact f GROUP BY 1, 2, 3, 4
     ), minutes AS (
         INSERT INTO public.error_minutes AS r SELECT m.* FROM minute m WHERE m.until > p_state.minutes_since ORDER BY m.until, m.component, m.error_type, m.severity
         ON CONFLICT (until, component, error_type, severity) DO UPDATE
-        SET errors = r.errors + excluded.errors, first_at = LEAST(r.first_at, excluded.first_at), last_at = GREATEST(r.last_at, excluded.last_at),
-            last_message = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last_message ELSE r.last_message END,
-            last_task_id = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last_task_id ELSE r.last_task_id END, tasks = r.tasks | excluded.tasks
+        SET errors = r.errors + excluded.errors, first_at = LEAST(r.first_at, excluded.first_at), last_at = GREATEST(r.last_at, excluded.last_at), tasks = r.tasks | excluded.tasks
     ), hours AS (
         INSERT INTO public.error_hours AS r
-        SELECT public.end_of('1 hour', m.until), m.component, m.error_type, m.severity, sum(m.errors)::bigint, min(m.first_at), max(m.last_at),
-            (array_agg(m.last_message ORDER BY m.last_at DESC))[1], (array_agg(m.last_task_id ORDER BY m.last_at DESC))[1], bit_or(m.tasks)
+        SELECT public.end_of('1 hour', m.until), m.component, m.error_type, m.severity, sum(m.errors)::bigint, min(m.first_at), max(m.last_at), bit_or(m.tasks)
         FROM minute m GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
         ON CONFLICT (until, component, error_type, severity) DO UPDATE
-        SET errors = r.errors + excluded.errors, first_at = LEAST(r.first_at, excluded.first_at), last_at = GREATEST(r.last_at, excluded.last_at),
-            last_message = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last_message ELSE r.last_message END,
-            last_task_id = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last_task_id ELSE r.last_task_id END, tasks = r.tasks | excluded.tasks
+        SET errors = r.errors + excluded.errors, first_at = LEAST(r.first_at, excluded.first_at), last_at = GREATEST(r.last_at, excluded.last_at), tasks = r.tasks | excluded.tasks
     )
     SELECT COALESCE(sum(m.errors), 0) INTO v_added FROM minute m;
     RETURN v_added;
@@ -446,14 +440,14 @@ $body$;
 COMMENT ON FUNCTION add_errors(rollup_state, bigint, bigint[]) IS 'Rolls up the errors of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.';
 
 CREATE OR REPLACE FUNCTION add_metrics(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
 DECLARE
     v_added bigint;
 BEGIN
     WITH fact AS (
-        SELECT f.* FROM public.metric_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.recorded_at >= p_state.hours_since
-        UNION ALL SELECT f.* FROM public.metric_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.recorded_at >= p_state.hours_since
+        (SELECT f.* FROM public.metric_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in)
+        UNION ALL (SELECT f.* FROM public.metric_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in)
     ), hour AS MATERIALIZED (
         SELECT f.hour, f.metric_name, f.metric_type, f.component, f.unit, f.bucket, count(*) AS measurements, sum(f.value) AS total, min(f.value) AS min_value, max(f.value) AS max_value
         FROM fact f GROUP BY 1, 2, 3, 4, 5, 6
@@ -470,7 +464,7 @@ $body$;
 COMMENT ON FUNCTION add_metrics(rollup_state, bigint, bigint[]) IS 'Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.';
 
 CREATE OR REPLACE FUNCTION transactions_for(p_state rollup_state, p_limit integer) RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
 DECLARE
     v_next constant bigint := p_state.next_transaction;
@@ -485,12 +479,13 @@ $body$;
 COMMENT ON FUNCTION transactions_for(rollup_state, integer) IS 'Before which transaction a limited number of facts of each kind that a state lacks was recorded (but all of one transaction in any case); NULL when there are fewer.';
 
 CREATE OR REPLACE FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
 BEGIN
-    RETURN EXISTS (SELECT FROM public.processing_metrics_history f WHERE f.recorded_in >= p_state.next_transaction AND f.end_time > p_state.hours_since)
-        OR EXISTS (SELECT FROM public.error_tracking f WHERE f.recorded_in >= p_state.next_transaction AND f.occurred_at > p_state.hours_since)
-        OR EXISTS (SELECT FROM public.performance_monitoring f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_at >= p_state.hours_since)
+    RETURN COALESCE(GREATEST(
+            (SELECT f.recorded_in FROM public.processing_metrics_history f WHERE f.end_time > p_state.hours_since ORDER BY f.recorded_in DESC LIMIT 1),
+            (SELECT f.recorded_in FROM public.error_tracking f WHERE f.occurred_at > p_state.hours_since ORDER BY f.recorded_in DESC LIMIT 1),
+            (SELECT f.recorded_in FROM public.performance_monitoring f WHERE f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in DESC LIMIT 1)) >= p_state.next_transaction, false)
         OR p_state.open_transactions <> '{}' AND (
             EXISTS (SELECT FROM public.processing_metrics_history f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.end_time > p_state.hours_since)
             OR EXISTS (SELECT FROM public.error_tracking f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.occurred_at > p_state.hours_since)
@@ -500,25 +495,15 @@ $body$;
 COMMENT ON FUNCTION facts_wait(rollup_state) IS 'Whether there are facts that a state lacks.';
 
 CREATE OR REPLACE FUNCTION ensure_minutes(p_state rollup_state, p_end bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
-DECLARE
-    v_first timestamptz; v_last timestamptz;
 BEGIN
-    SELECT min(f.end_time), max(f.end_time) INTO v_first, v_last FROM public.processing_metrics_history f
-    WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.end_time > p_state.minutes_since;
-    PERFORM public.ensure_days('task_minutes', v_first, v_last);
-    SELECT min(f.occurred_at), max(f.occurred_at) INTO v_first, v_last FROM public.error_tracking f
-    WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.occurred_at > p_state.minutes_since;
-    PERFORM public.ensure_days('error_minutes', v_first, v_last);
-    IF p_state.open_transactions <> '{}' THEN
-        SELECT min(f.end_time), max(f.end_time) INTO v_first, v_last FROM public.processing_metrics_history f
-        WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.end_time > p_state.minutes_since;
-        PERFORM public.ensure_days('task_minutes', v_first, v_last);
-        SELECT min(f.occurred_at), max(f.occurred_at) INTO v_first, v_last FROM public.error_tracking f
-        WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.occurred_at > p_state.minutes_since;
-        PERFORM public.ensure_days('error_minutes', v_first, v_last);
-    END IF;
+    PERFORM public.ensure_days('task_minutes', min(w.at), max(w.at)) FROM (
+        (SELECT f.end_time AS at FROM public.processing_metrics_history f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.end_time > p_state.minutes_since ORDER BY f.recorded_in)
+        UNION ALL (SELECT f.end_time FROM public.processing_metrics_history f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.end_time > p_state.minutes_since ORDER BY f.recorded_in)) AS w;
+    PERFORM public.ensure_days('error_minutes', min(w.at), max(w.at)) FROM (
+        (SELECT f.occurred_at AS at FROM public.error_tracking f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.occurred_at > p_state.minutes_since ORDER BY f.recorded_in)
+        UNION ALL (SELECT f.occurred_at FROM public.error_tracking f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.occurred_at > p_state.minutes_since ORDER BY f.recorded_in)) AS w;
 END
 $body$;
 COMMENT ON FUNCTION ensure_minutes(rollup_state, bigint) IS 'Makes the days of minutes that facts belong to which are to be rolled up, where they are missing.';

@@ -15,7 +15,7 @@ AS $body$
 BEGIN
     RETURN QUERY
     SELECT s.task_type, s.tasks, s.completed, s.failed, s.cancelled, 100.0::double precision * s.failed / NULLIF(s.completed + s.failed, 0),
-        s.seconds / s.tasks, public.percentile_of(s.counts, s.means, 0.5), public.percentile_of(s.counts, s.means, 0.95), public.percentile_of(s.counts, s.means, 0.99),
+        s.seconds / s.tasks, p.seconds[1], p.seconds[2], p.seconds[3],
         s.max_seconds, s.input_size, s.output_size, public.count_sketched(s.workers), s.first_end, s.last_end
     FROM (
         SELECT t.task_type, sum(t.tasks)::bigint AS tasks, COALESCE(sum(t.tasks) FILTER (WHERE t.status = 'completed'), 0)::bigint AS completed,
@@ -23,7 +23,7 @@ BEGIN
             sum(t.seconds) AS seconds, max(t.max_seconds) AS max_seconds, sum(t.input_size) AS input_size, sum(t.output_size) AS output_size, bit_or(t.workers) AS workers,
             min(t.first_end) AS first_end, max(t.last_end) AS last_end, array_agg(t.tasks ORDER BY t.bucket) AS counts, array_agg(t.seconds / t.tasks ORDER BY t.bucket) AS means
         FROM public.tasks_between(p_now - p_window, p_now, p_task_type) AS t GROUP BY t.task_type
-    ) AS s ORDER BY s.tasks DESC;
+    ) AS s CROSS JOIN LATERAL (SELECT public.percentiles_of(s.counts, s.means, '{0.5,0.95,0.99}') AS seconds) AS p ORDER BY s.tasks DESC;
 END
 $body$;
 COMMENT ON FUNCTION get_task_statistics(text, interval, timestamptz) IS
@@ -103,7 +103,7 @@ BEGIN
         format('tasks take %s (limit %s)', public.in_words(t.seconds, 's'), public.in_words(g.threshold, 's')),
         CASE WHEN g.severity IS NOT NULL THEN public.finished_tasks_evidence(t.task_type, p_now, 'durations') END
     FROM (
-        SELECT b.task_type, public.percentile_of(array_agg(b.tasks ORDER BY b.bucket), array_agg(b.seconds / b.tasks ORDER BY b.bucket), 0.95) AS seconds
+        SELECT b.task_type, (public.percentiles_of(array_agg(b.tasks ORDER BY b.bucket), array_agg(b.seconds / b.tasks ORDER BY b.bucket), '{0.95}'))[1] AS seconds
         FROM public.tasks_between(p_now - interval '1 hour', p_now) AS b WHERE b.status <> 'cancelled' GROUP BY b.task_type
     ) AS t
     CROSS JOIN LATERAL public.grade(v_thresholds, 'processing_time', t.task_type, t.seconds) AS g;
@@ -120,14 +120,14 @@ AS $body$
 BEGIN
     RETURN QUERY
     SELECT s.task_type, s.completed, s.failed, s.cancelled, s.avg_seconds,
-        ARRAY[public.percentile_of(s.counts, s.means, 0.5), public.percentile_of(s.counts, s.means, 0.95), public.percentile_of(s.counts, s.means, 0.99)],
-        s.last_start, s.last_end, s.last_failed_at, s.last_error
+        public.percentiles_of(s.counts, s.means, '{0.5,0.95,0.99}'),
+        s.last_start, s.last_end, s.last_failed_at,
+        (SELECT h.error_message FROM public.processing_metrics_history h WHERE h.end_time = s.last_failed_at AND h.task_type = s.task_type AND h.status = 'failed' LIMIT 1)
     FROM (
         SELECT t.task_type, COALESCE(sum(t.tasks) FILTER (WHERE t.status = 'completed'), 0)::bigint AS completed, COALESCE(sum(t.tasks) FILTER (WHERE t.status = 'failed'), 0)::bigint AS failed,
             COALESCE(sum(t.tasks) FILTER (WHERE t.status = 'cancelled'), 0)::bigint AS cancelled, sum(t.seconds) / sum(t.tasks)::double precision AS avg_seconds,
             array_agg(t.tasks ORDER BY t.bucket) AS counts, array_agg(t.seconds / t.tasks ORDER BY t.bucket) AS means,
-            max(t.last_start) AS last_start, max(t.last_end) AS last_end, max(t.last_end) FILTER (WHERE t.status = 'failed') AS last_failed_at,
-            (array_agg(t.last_error ORDER BY t.last_end DESC) FILTER (WHERE t.status = 'failed'))[1] AS last_error
+            max(t.last_start) AS last_start, max(t.last_end) AS last_end, max(t.last_end) FILTER (WHERE t.status = 'failed') AS last_failed_at
         FROM public.tasks_between(p_now - interval '1 hour', p_now) AS t GROUP BY t.task_type
     ) AS s;
 END
@@ -242,12 +242,16 @@ BEGIN
         SELECT e.*, false AS is_last_hour FROM public.errors_between(p_now - interval '24 hours', p_now - interval '1 hour') AS e
         UNION ALL SELECT e.*, true FROM public.errors_between(p_now - interval '1 hour', p_now) AS e
     )
-    SELECT p.component, p.error_type, sum(p.errors)::bigint, COALESCE(sum(p.errors) FILTER (WHERE p.is_last_hour), 0)::bigint,
-        COALESCE(sum(p.errors) FILTER (WHERE p.severity = 'low'), 0)::bigint, COALESCE(sum(p.errors) FILTER (WHERE p.severity = 'medium'), 0)::bigint,
-        COALESCE(sum(p.errors) FILTER (WHERE p.severity = 'high'), 0)::bigint, COALESCE(sum(p.errors) FILTER (WHERE p.severity = 'critical'), 0)::bigint,
-        public.count_sketched(bit_or(p.tasks)), min(p.first_at), max(p.last_at),
-        (array_agg(p.last_message ORDER BY p.last_at DESC))[1], (array_agg(p.last_task_id ORDER BY p.last_at DESC))[1]
-    FROM part p GROUP BY p.component, p.error_type;
+    SELECT s.component, s.error_type, s.errors, s.last_hour, s.low, s.medium, s.high, s.critical, public.count_sketched(s.tasks), s.first_at, s.last_at, n.error_message, n.task_id
+    FROM (
+        SELECT p.component, p.error_type, sum(p.errors)::bigint AS errors, COALESCE(sum(p.errors) FILTER (WHERE p.is_last_hour), 0)::bigint AS last_hour,
+            COALESCE(sum(p.errors) FILTER (WHERE p.severity = 'low'), 0)::bigint AS low, COALESCE(sum(p.errors) FILTER (WHERE p.severity = 'medium'), 0)::bigint AS medium,
+            COALESCE(sum(p.errors) FILTER (WHERE p.severity = 'high'), 0)::bigint AS high, COALESCE(sum(p.errors) FILTER (WHERE p.severity = 'critical'), 0)::bigint AS critical,
+            bit_or(p.tasks) AS tasks, min(p.first_at) AS first_at, max(p.last_at) AS last_at
+        FROM part p GROUP BY p.component, p.error_type
+    ) AS s
+    LEFT JOIN LATERAL (
+        SELECT e.error_message, e.task_id FROM public.error_tracking e WHERE e.component = s.component AND e.occurred_at = s.last_at AND e.error_type = s.error_type LIMIT 1) AS n ON true;
 END
 $body$;
 COMMENT ON FUNCTION errors_last_day(timestamptz) IS 'The errors of 24 hours by component and type: counts, also of the last hour and by severity, about how many tasks, first, last and newest message.';
@@ -268,13 +272,8 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     RETURN QUERY
-    SELECT s.metric_name, s.metric_type, s.component, s.unit, s.hour, s.measurements, s.avg_value, s.min_value, s.max_value,
-        ARRAY[public.percentile_of(s.counts, s.means, 0.5), public.percentile_of(s.counts, s.means, 0.95), public.percentile_of(s.counts, s.means, 0.99)]
-    FROM (
-        SELECT m.metric_name, m.metric_type, m.component, m.unit, m.hour, sum(m.measurements)::bigint AS measurements, sum(m.total) / sum(m.measurements)::double precision AS avg_value,
-            min(m.min_value) AS min_value, max(m.max_value) AS max_value, array_agg(m.measurements ORDER BY m.bucket) AS counts, array_agg(m.total / m.measurements ORDER BY m.bucket) AS means
-        FROM public.metrics_since(date_bin('1 hour', p_now - interval '23 hours', '0001-01-01 00:00:00+00')) AS m GROUP BY m.metric_name, m.metric_type, m.component, m.unit, m.hour
-    ) AS s;
+    SELECT m.metric_name, m.metric_type, m.component, m.unit, m.hour, m.measurements, m.total / m.measurements, m.min_value, m.max_value, public.percentiles_of(m.counts, m.means, '{0.5,0.95,0.99}')
+    FROM public.metrics_since(date_bin('1 hour', p_now - interval '23 hours', '0001-01-01 00:00:00+00')) AS m;
 END
 $body$;
 COMMENT ON FUNCTION metrics_last_day(timestamptz) IS 'Each measurement by UTC hour, of this hour and the 23 before: mean, extremes, and 50th, 95th and 99th percentile (to about 2.5 percent).';

@@ -17,10 +17,12 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT 'critical_errors', c.component, g.severity, c.errors, g.threshold, 'errors/h',
-        public.counted(c.errors, 'critical error') || ' in the last hour' || COALESCE(': ' || NULLIF(left(c.message, 200), ''), ''),
+        public.counted(c.errors, 'critical error') || ' in the last hour' || COALESCE((
+            SELECT ': ' || NULLIF(left(e.error_message, 200), '') FROM public.error_tracking e
+            WHERE e.component = c.component AND e.occurred_at = c.last_at AND e.severity = 'critical' LIMIT 1), ''),
         CASE WHEN g.severity IS NOT NULL THEN public.evidence_of_errors(c.component, '{critical}', p_now) END
     FROM (
-        SELECT e.component, sum(e.errors)::double precision AS errors, (array_agg(e.last_message ORDER BY e.last_at DESC))[1] AS message
+        SELECT e.component, sum(e.errors)::double precision AS errors, max(e.last_at) AS last_at
         FROM public.errors_between(p_now - interval '1 hour', p_now) AS e WHERE e.severity = 'critical' GROUP BY e.component
     ) AS c
     CROSS JOIN LATERAL public.grade(v_thresholds, 'critical_errors', c.component, c.errors) AS g;

@@ -203,7 +203,7 @@ def test_a_percentile_is_off_by_less_than_a_bucket(calls: Calls, values: list[fl
     [row] = calls.ask(
         """
         WITH bucket AS (SELECT count(*) AS n, avg(v) AS mean, log_bucket AS bucket FROM unnest(%s::float8[]) AS v CROSS JOIN LATERAL public.log_bucket(v) GROUP BY 3)
-        SELECT public.percentile_of(array_agg(n ORDER BY bucket), array_agg(mean ORDER BY bucket), %s) AS found,
+        SELECT (public.percentiles_of(array_agg(n ORDER BY bucket), array_agg(mean ORDER BY bucket), ARRAY[%s::float8]))[1] AS found,
             (SELECT percentile_disc(%s) WITHIN GROUP (ORDER BY v) FROM unnest(%s::float8[]) AS v) AS low,
             (SELECT percentile_cont(%s) WITHIN GROUP (ORDER BY v) FROM unnest(%s::float8[]) AS v) AS exact
         FROM bucket
