@@ -175,6 +175,7 @@ TABLE error_tracking PARTITION BY RANGE (occurred_at) ROW LEVEL SECURITY
     context jsonb
     CONSTRAINT severity_is_known CHECK ((severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text])))
     CREATE INDEX error_tracking_component ON ONLY error_tracking USING btree (component, occurred_at)
+    CREATE INDEX error_tracking_severity ON ONLY error_tracking USING btree (severity, occurred_at)
     CREATE INDEX error_tracking_task_id ON ONLY error_tracking USING btree (task_id) WHERE (task_id IS NOT NULL)
     CREATE UNIQUE INDEX one_row_per_error ON ONLY error_tracking USING btree (occurred_at, fact_id)
 
@@ -425,6 +426,7 @@ TABLE system_health WITH (fillfactor=70) ROW LEVEL SECURITY
     CONSTRAINT system_health_pkey PRIMARY KEY (id)
     CREATE UNIQUE INDEX one_current_state_per_component ON system_health USING btree (component_type, component_name) WHERE (ended_at IS NULL)
     CREATE INDEX system_health_component ON system_health USING btree (component_type, component_name, started_at)
+    CREATE INDEX system_health_ended_at ON system_health USING btree (ended_at) WHERE (ended_at IS NOT NULL)
     CREATE UNIQUE INDEX system_health_pkey ON system_health USING btree (id)
 
 SEQUENCE system_health_id_seq
@@ -648,7 +650,7 @@ FUNCTION channel_state(p_channel notification_channels, p_now timestamp with tim
 
 FUNCTION check_automon_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Checks automon's own channels and jobs; answers how many alerts it changed.
+    -- Checks automon's own channels, jobs and tables; answers how many alerts it changed.
 
 FUNCTION check_error_rate_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -684,7 +686,7 @@ FUNCTION claim_job_run(p_job text, p_instance text, p_pause interval, p_due_sinc
 
 FUNCTION cleanup_old_monitoring_data(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Removes what has passed its term and answers what it removed. "more": there are more expired errors than one call deletes, call it again. "partitions_in_use": days that readers held open, left for the next call.
+    -- Removes what has passed its term and answers what it removed, about how much that was, and what is left. No writer waits for it for more than 0.3 s, when it is committed at once. "more": another call removes more now. "partitions_in_use": days that others held open, for a later call. "another_runs": another session is at it, nothing was done.
 
 FUNCTION clear_alert(p_alert alerts, p_finding monitoring_finding, p_now timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -724,13 +726,17 @@ FUNCTION day_partitioned_tables() RETURNS SETOF text
     SQL IMMUTABLE PARALLEL SAFE
     -- The tables that are partitioned by UTC day.
 
+FUNCTION day_partitions(p_now timestamp with time zone) RETURNS TABLE(table_name text, partition_name text, relation oid, day date, days_past_term double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Every day of every table of facts, and for how many days all of it has been past its term (negative: not yet; NULL: it is kept for ever). Reads the catalogue alone.
+
 FUNCTION delete_expired_errors(p_now timestamp with time zone, p_limit integer) RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Deletes errors that have passed the term of their severity, a limited number; answers how many.
+    -- Deletes errors that have passed the term of their severity, oldest first, until none is left, or for a second, or that many; answers how many.
 
 FUNCTION delete_expired_records(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Deletes resolved alerts (not before their messages are out), closed health intervals, job runs and silences that have passed their term.
+    -- Deletes resolved alerts (not before their messages are out), digests and canaries, closed health intervals, job runs, silences and blind periods that have passed their term, at most a thousand of each. "more": of one of them there may be more.
 
 FUNCTION deliveries_to_hand_on() RETURNS SETOF alert_deliveries
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -744,9 +750,13 @@ FUNCTION digest_message(p_digest_id bigint) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What a digest may say: how many alerts did what, the worst of them, and what they have in common. Alerts count once, by the newest of their transitions in it.
 
-FUNCTION drop_expired_partition(p_partition text) RETURNS boolean
-    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=200ms
-    -- Drops a partition without holding writers up for more than 200 ms at a time; false when it stayed in use.
+FUNCTION drop_expired_days(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Drops the days that have passed their term: waits for locks for 0.15 s in all, and ends 0.08 s after it holds the first. "more": another call may drop more at once. To be committed at once.
+
+FUNCTION drop_expired_partition(p_table text, p_partition text, p_patience interval, OUT outcome text, OUT bytes bigint, OUT rows_estimated double precision) RETURNS record
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=10ms
+    -- Drops a day when its table is free within that time, and the day itself at once: "dropped", with its size in bytes and about how many rows it held. Else it holds no lock, and says "table in use" or "day in use" (also by a view of somebody's own).
 
 FUNCTION due_deliveries(p_channel text, p_now timestamp with time zone, p_fresh boolean DEFAULT NULL::boolean) RETURNS SETOF alert_deliveries
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -780,7 +790,7 @@ FUNCTION evaluate_all(p_now timestamp with time zone DEFAULT now(), p_thresholds
 
 FUNCTION evaluate_automon(p_now timestamp with time zone DEFAULT now()) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- automon_channel, automon_job: how automon's own channels and jobs are.
+    -- automon_channel, automon_job, automon_storage: how automon's own channels, jobs and tables are.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION evaluate_component_health(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
@@ -822,6 +832,10 @@ FUNCTION evidence_for(p_alert_type text, p_source text, p_now timestamp with tim
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The evidence about one source at a moment, also when it is within its limits.
 
+FUNCTION expired_errors(p_now timestamp with time zone) RETURNS TABLE(severity text, expired_until timestamp with time zone, oldest_at timestamp with time zone, relation regclass)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- For each severity that has errors past its term, in days that are kept for longer: up to when they have expired, the oldest of them, and its partition.
+
 FUNCTION expired_partitions(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(table_name text, partition_name text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The day partitions that hold nothing but what has passed its term, oldest first.
@@ -857,6 +871,10 @@ FUNCTION finished_tasks_evidence(p_task_type text, p_now timestamp with time zon
 FUNCTION follow_alert(p_alert alerts, p_finding monitoring_finding, p_now timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Brings an open alert up to what is measured now; answers whether its severity changed. Only apply_findings calls it.
+
+FUNCTION forget_expired_sources(p_now timestamp with time zone) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Forgets queues and hosts of which no report is kept; answers how many. One that reports again at this very moment waits for the end of the transaction.
 
 FUNCTION forget_source(p_kind text, p_name text) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -966,6 +984,10 @@ FUNCTION judged_alert_types() RETURNS text[]
     SQL IMMUTABLE PARALLEL SAFE
     -- The alert types that evaluate_all judges.
 
+FUNCTION just_cleaned(p_table text, p_days double precision, p_now timestamp with time zone) RETURNS boolean
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Whether the last clean-up was a day ago at the most and left nothing in a table that was so many days past its term: what is so now was recorded late, and goes with the next.
+
 FUNCTION late_findings(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The worst that was beyond its limits within a blind period, as far as it is recorded by now, and is no alert yet.
@@ -1006,6 +1028,10 @@ FUNCTION note_sight(p_now timestamp with time zone, p_good_for interval, p_why t
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Remembers that somebody watches, and for how long that is good. With a reason: when the sight before was not good until now, keeps the time between as a blind period.
 
+FUNCTION nothing_removed() RETURNS jsonb
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The answer of a clean-up that removed nothing.
+
 FUNCTION number_in_words(p_value double precision) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
     -- A number as a person reads it: thousands separated, two digits behind the point at the most.
@@ -1017,6 +1043,14 @@ FUNCTION open_alert(p_finding monitoring_finding, p_now timestamp with time zone
 FUNCTION open_alert_or_refuse(p_alert_id bigint) RETURNS alerts
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- The alert of that number, open or not, kept from changing until the transaction ends. Raises AM009.
+
+FUNCTION preparation_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_storage: whether the partitions of today and, from six hours before it, of tomorrow (UTC) are there.
+
+FUNCTION prepare_days(p_now timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=1s
+    -- Makes the partitions of yesterday, today and tomorrow, as far as that can be done within a second; false when it cannot.
 
 FUNCTION queue_evidence(p_queue_name text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1138,7 +1172,19 @@ FUNCTION resume_channel(p_channel text) RETURNS boolean
 
 FUNCTION retention_days(p_table text) RETURNS double precision
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- How many days a partitioned table is kept; for errors the longest of the four.
+    -- How many days a partitioned table is kept; for errors the longest of the four. NULL: for ever.
+
+FUNCTION retention_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_storage: for how many days a table of facts has held what is past its term.
+
+FUNCTION retention_state(p_now timestamp with time zone) RETURNS TABLE(table_name text, kept_days double precision, oldest_day date, past_term_days double precision, partitions bigint, has_today boolean, has_tomorrow boolean)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How each table of facts is kept: its term, its oldest day, for how long a day (or an error, by its severity) has been past its term, and whether today and tomorrow have their partitions. Reads the catalogue, and one error of each severity.
+
+FUNCTION retention_summary(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The oldest day that each table of facts keeps, and for how many whole days something in it has been past its term.
 
 FUNCTION role_functions(p_role text) RETURNS SETOF text
     SQL IMMUTABLE PARALLEL SAFE
@@ -1198,6 +1244,10 @@ FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigi
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
 
+FUNCTION storage_report(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(table_name text, kept_days double precision, oldest_day date, past_term_days double precision, partitions bigint, size_bytes bigint, tomorrow_is_prepared boolean)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- What each table of facts keeps: its term in days (empty: for ever), its oldest day, for how many days something has been past its term (0: nothing), days, size in bytes, and whether tomorrow has its partition.
+
 FUNCTION sync_channels(p_channels jsonb) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Makes the channels those of the list, takes up again those whose address or secret has changed, gives up what waits for one that is gone, and tells of open alerts that were raised while there was no channel.
@@ -1225,6 +1275,10 @@ FUNCTION tell_of_blindness(p_now timestamp with time zone) RETURNS void
 FUNCTION tend_deliveries(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Puts back what was abandoned, gives up what is too old or has nowhere to go, and has fallbacks told what their channels cannot say; answers how many expired and were handed on. Part of the self-check.
+
+FUNCTION term_ended(p_now timestamp with time zone, p_days double precision) RETURNS timestamp with time zone
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The moment before which everything is past a term of that many days.
 
 FUNCTION thresholds_in_force() RETURNS monitoring_thresholds[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1261,3 +1315,7 @@ FUNCTION update_system_health(p_component_type text, p_component_name text, p_st
 FUNCTION waiting_causes(p_channel text, p_now timestamp with time zone) RETURNS TABLE(recipient text, cause text, members bigint[], messages bigint, budget bigint, worst integer)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What waits on a channel and was never tried, by recipient and cause: how many messages it makes (a cause that makes too many becomes one) and how many its recipient may get now. Causes that were told too often just now are left out.
+
+FUNCTION who_holds(p_table text, p_now timestamp with time zone) RETURNS text
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Who keeps the expired days of a table from going at this moment: sessions that have it open, the oldest first, and views of somebody's own. NULL: nobody.
