@@ -28,7 +28,7 @@ TIME_FOR_FIRST_SAMPLE = timedelta(seconds=2)
 # How often a service asks whether a job that all share is due: so soon another takes over from one that has died.
 LONGEST_LOOK = timedelta(seconds=5)
 CLEANUP_LOOK = timedelta(minutes=1)
-CLEANUP_AFTER_FAILURE = timedelta(hours=1)
+CLEANUP_AGAIN_AFTER = timedelta(hours=1)  # when it failed, or days stayed that others held open
 
 
 class Timetable:
@@ -128,7 +128,8 @@ class Timetable:
 
     def _clean_up(self, schedule: Schedule) -> None:
         due_since = last_moment(schedule.cleanup_at, schedule.timezone, self._context.clock.now())
-        self._runner.run_if_due(self._cleanup, CLEANUP_AFTER_FAILURE, due_since)
+        # What others held open, a nightly backup say, is not left for the next night.
+        self._runner.run_if_due(self._cleanup, CLEANUP_AGAIN_AFTER, None if self._cleanup.is_unfinished else due_since)
 
     def _put(
         self,

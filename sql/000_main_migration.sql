@@ -103,7 +103,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 -- <<< ledger
 
 -- >>> files (written by `make generate`)
-SELECT refuse_newer_schema('016_fast_lane.sql') \g /dev/null
+SELECT refuse_newer_schema('017_retention.sql') \g /dev/null
 SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
@@ -152,7 +152,7 @@ SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f01959764
 \if :pending
 \ir 012_services.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '213a63341ebe7b7386b1389670c1ddff6bb2f66eb97363a0a4dae3d7c451f627') AS pending \gset
+SELECT begin_migration('014_rollups.sql', '4050a35a2b753bd78587cd7ed1c899147d78746619fca2d717f4307055984b85') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif
@@ -163,6 +163,10 @@ SELECT begin_migration('015_flat_reads.sql', 'e23b7763cf99eea2f83833e67edd3e3c24
 SELECT begin_migration('016_fast_lane.sql', '83bfab355b7ec00e18b198aa687b97eff408bb919960dd5dce327275d2da2b82') AS pending \gset
 \if :pending
 \ir 016_fast_lane.sql
+\endif
+SELECT begin_migration('017_retention.sql', 'dbad231e1b2c38afc998fc316a7d743f2643e46b46065fba4c128516e16fb250') AS pending \gset
+\if :pending
+\ir 017_retention.sql
 \endif
 -- <<< files
 COMMIT;

@@ -606,26 +606,6 @@ $body$;
 COMMENT ON FUNCTION roll_up(integer, timestamptz) IS
     'Rolls up what has been recorded since it was last called, a limited number of facts of each kind, and answers how many of each; "more": call it again. NULL while another session is at it. What the service does every second, and every check before it judges.';
 
-CREATE OR REPLACE FUNCTION index_recordings() RETURNS integer
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    v_leaf record;
-    v_made integer := 0;
-BEGIN
-    FOR v_leaf IN
-        SELECT i.inhrelid::regclass AS name FROM pg_inherits i
-        WHERE i.inhparent IN ('public.processing_metrics_history'::regclass, 'public.error_tracking'::regclass, 'public.performance_monitoring'::regclass)
-          AND NOT EXISTS (SELECT FROM pg_index x JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0] WHERE x.indrelid = i.inhrelid AND a.attname = 'recorded_in')
-    LOOP
-        EXECUTE format('CREATE INDEX ON %s (recorded_in)', v_leaf.name);
-        v_made := v_made + 1;
-    END LOOP;
-    RETURN v_made;
-END
-$body$;
-COMMENT ON FUNCTION index_recordings() IS 'Indexes the days that were there before there were rollups; whoever records into one of them waits. Answers how many it made.';
-
 CREATE OR REPLACE FUNCTION rebuild_rollups(p_now timestamptz DEFAULT now()) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -640,7 +620,9 @@ DECLARE
     v_added    jsonb;
 BEGIN
     PERFORM FROM public.rollup_state s FOR UPDATE;
-    PERFORM public.index_recordings();
+    -- Whoever records into a day that has no index by recording yet waits for the end of this.
+    PERFORM public.index_day(t.name || '_recorded_in', t.name, d.leaf)
+    FROM (VALUES ('processing_metrics_history'), ('error_tracking'), ('performance_monitoring')) AS t (name) CROSS JOIN LATERAL public.unindexed_days(t.name || '_recorded_in', t.name) AS d;
     v_state := public.locked_rollup_state(p_now);
     v_snapshot := pg_current_snapshot();
     v_end := pg_snapshot_xmax(v_snapshot)::text::bigint + v_state.transaction_offset;
@@ -726,37 +708,93 @@ COMMENT ON FUNCTION rollup_lag(timestamptz) IS
     'How far the rollups are behind the facts, in seconds, and from ten seconds on why. What is behind is read from the facts meanwhile: slower, and as exact. Facts of open transactions are added when these end. since: what happened before is always read from the facts, until rebuild_rollups; NULL for nothing.';
 
 -- ---------------------------------------------------------------------------------------------------------------
--- From where on. A day that holds facts already has no index by recording, and making one would hold up its writers; its
--- facts are read as before. The first day that is still empty begins the rollups, which a new database does at once.
+-- Indexes by day. Making one on a day that holds facts holds up whoever records into it: at an upgrade only empty days
+-- get it, and those that have passed get it later, one at a time.
 
-DO $do$
+CREATE OR REPLACE FUNCTION index_day(p_index text, p_table text, p_leaf oid) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
 DECLARE
-    v_schema text := quote_ident(current_schema());
-    v_table  text;
-    v_leaf   record;
-    v_since  timestamptz := '-infinity';
+    v_leaf  text := (SELECT c.relname FROM pg_class c WHERE c.oid = p_leaf);
+    v_index text := v_leaf || substr(p_index, length(p_table) + 1);
 BEGIN
-    FOREACH v_table IN ARRAY ARRAY['processing_metrics_history', 'error_tracking', 'performance_monitoring'] LOOP
-        EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON ONLY %I (recorded_in)', v_table || '_recorded_in', v_table);
-        FOR v_leaf IN
-            SELECT c.oid::regclass AS name, c.relname, pg_relation_size(c.oid) > 0 AS is_used, to_date(right(c.relname, 8), 'YYYYMMDD') AS day
-            FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-            WHERE i.inhparent = (v_schema || '.' || v_table)::regclass
-              AND NOT EXISTS (SELECT FROM pg_index x JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0] WHERE x.indrelid = c.oid AND a.attname = 'recorded_in')
-            ORDER BY c.relname
-        LOOP
-            IF v_leaf.is_used THEN
-                v_since := GREATEST(v_since, (v_leaf.day + 1)::timestamp AT TIME ZONE 'UTC');
-            ELSE
-                EXECUTE format('CREATE INDEX %I ON %s (recorded_in)', v_leaf.relname || '_recorded_in', v_leaf.name);
-                EXECUTE format('ALTER INDEX %I ATTACH PARTITION %I', v_table || '_recorded_in', v_leaf.relname || '_recorded_in');
-            END IF;
-        END LOOP;
-    END LOOP;
-    INSERT INTO rollup_state (next_transaction, open_transactions, rolled_at, minutes_since, hours_since, server)
-    VALUES (1, '{}', clock_timestamp(), v_since, v_since, server_identity()) ON CONFLICT (only_row) DO NOTHING;
+    EXECUTE format('CREATE INDEX %I ON public.%I %s', v_index, v_leaf, substring(pg_get_indexdef(('public.' || quote_ident(p_index))::regclass) FROM 'USING .*'));
+    EXECUTE format('ALTER INDEX public.%I ATTACH PARTITION public.%I', p_index, v_index);
 END
-$do$;
+$body$;
+COMMENT ON FUNCTION index_day(text, text, oid) IS 'Makes the part of a partitioned index that belongs to a day.';
+
+CREATE OR REPLACE FUNCTION unindexed_days(p_index text, p_table text) RETURNS TABLE (leaf oid, day date, is_used boolean)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN QUERY
+    SELECT c.oid, to_date(right(c.relname, 8), 'YYYYMMDD'), pg_relation_size(c.oid) > 0
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = ('public.' || quote_ident(p_table))::regclass AND NOT EXISTS (
+        SELECT FROM pg_inherits x JOIN pg_index d ON d.indexrelid = x.inhrelid WHERE x.inhparent = ('public.' || quote_ident(p_index))::regclass AND d.indrelid = c.oid)
+    ORDER BY c.relname;
+END
+$body$;
+COMMENT ON FUNCTION unindexed_days(text, text) IS 'The days of a table that lack their part of a partitioned index, and whether they hold anything.';
+
+CREATE OR REPLACE FUNCTION index_empty_days(p_index text, p_table text) RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_day   record;
+    v_since timestamptz := '-infinity';
+BEGIN
+    FOR v_day IN SELECT d.* FROM public.unindexed_days(p_index, p_table) AS d LOOP
+        IF v_day.is_used THEN
+            v_since := GREATEST(v_since, (v_day.day + 1)::timestamp AT TIME ZONE 'UTC');
+        ELSE
+            PERFORM public.index_day(p_index, p_table, v_day.leaf);
+        END IF;
+    END LOOP;
+    RETURN v_since;
+END
+$body$;
+COMMENT ON FUNCTION index_empty_days(text, text) IS 'Makes the parts of a partitioned index for the days that are empty; answers from when on every day has its part.';
+
+CREATE OR REPLACE FUNCTION index_past_day(p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '10ms'
+AS $body$
+DECLARE
+    v_day record;
+BEGIN
+    SELECT i.relname AS index_name, t.relname AS table_name, d.leaf INTO v_day
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+    JOIN public.day_partitioned_tables() AS n (name) ON t.oid = to_regclass('public.' || quote_ident(n.name))
+    CROSS JOIN LATERAL public.unindexed_days(i.relname, t.relname) AS d
+    WHERE NOT x.indisvalid AND d.day < (p_now AT TIME ZONE 'UTC')::date - 1 ORDER BY d.day LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM public.index_day(v_day.index_name, v_day.table_name, v_day.leaf);
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$body$;
+COMMENT ON FUNCTION index_past_day(timestamptz) IS
+    'Makes the part of a partitioned index for one day before yesterday that an upgrade has left out; false when there is none, or somebody writes to it. Who records into that day meanwhile waits.';
+
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX IF NOT EXISTS processing_metrics_history_recorded_in ON ONLY processing_metrics_history (recorded_in);
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX IF NOT EXISTS error_tracking_recorded_in ON ONLY error_tracking (recorded_in);
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX IF NOT EXISTS performance_monitoring_recorded_in ON ONLY performance_monitoring (recorded_in);
+
+DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
+
+-- A new database rolls up from the beginning, one that holds facts from its first empty day on.
+INSERT INTO rollup_state (next_transaction, open_transactions, rolled_at, minutes_since, hours_since, server)
+SELECT 1, '{}', clock_timestamp(), s.since, s.since, server_identity()
+FROM (SELECT GREATEST(index_empty_days('processing_metrics_history_recorded_in', 'processing_metrics_history'), index_empty_days('error_tracking_recorded_in', 'error_tracking'),
+    index_empty_days('performance_monitoring_recorded_in', 'performance_monitoring')) AS since) AS s
+ON CONFLICT (only_row) DO NOTHING;
 
 DO $do$ BEGIN PERFORM ensure_partitions(); END $do$;
 

@@ -280,7 +280,7 @@ def test_a_silence_is_numbered_and_keeps_messages_back(store: Store, calls: Call
 
 
 def test_a_clean_up_says_what_it_removed_and_whether_there_is_more(store: Store) -> None:
-    removed = store.cleanup_old_monitoring_data(datetime.now(UTC))
+    removed = store.cleanup_old_monitoring_data()
 
     assert removed["more"] is False
     assert removed["errors_deleted"] == 0

@@ -168,7 +168,6 @@ VIEW error_facts
     component text
     error_type text
     severity text
-    error_message text
     task_id text
 
 TABLE error_hours WITH (fillfactor=70) ROW LEVEL SECURITY
@@ -180,8 +179,6 @@ TABLE error_hours WITH (fillfactor=70) ROW LEVEL SECURITY
     errors bigint NOT NULL
     first_at timestamp with time zone NOT NULL
     last_at timestamp with time zone NOT NULL
-    last_message text NOT NULL
-    last_task_id text
     tasks bit(512) NOT NULL
     CREATE UNIQUE INDEX one_row_per_hour_of_errors ON error_hours USING btree (until, component, error_type, severity)
 
@@ -194,8 +191,6 @@ TABLE error_minutes PARTITION BY RANGE (until) ROW LEVEL SECURITY
     errors bigint NOT NULL
     first_at timestamp with time zone NOT NULL
     last_at timestamp with time zone NOT NULL
-    last_message text NOT NULL
-    last_task_id text
     tasks bit(512) NOT NULL
     CREATE UNIQUE INDEX one_row_per_minute_of_errors ON ONLY error_minutes USING btree (until, component, error_type, severity)
 
@@ -215,6 +210,7 @@ TABLE error_tracking PARTITION BY RANGE (occurred_at) ROW LEVEL SECURITY
     CONSTRAINT severity_is_known CHECK ((severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text])))
     CREATE INDEX error_tracking_component ON ONLY error_tracking USING btree (component, occurred_at)
     CREATE INDEX error_tracking_recorded_in ON ONLY error_tracking USING btree (recorded_in)
+    CREATE INDEX error_tracking_severity ON ONLY error_tracking USING btree (severity, occurred_at)
     CREATE INDEX error_tracking_task_id ON ONLY error_tracking USING btree (task_id) WHERE (task_id IS NOT NULL)
     CREATE UNIQUE INDEX one_row_per_error ON ONLY error_tracking USING btree (occurred_at, fact_id)
 
@@ -512,6 +508,7 @@ TABLE system_health WITH (fillfactor=70) ROW LEVEL SECURITY
     CONSTRAINT system_health_pkey PRIMARY KEY (id)
     CREATE UNIQUE INDEX one_current_state_per_component ON system_health USING btree (component_type, component_name) WHERE (ended_at IS NULL)
     CREATE INDEX system_health_component ON system_health USING btree (component_type, component_name, started_at)
+    CREATE INDEX system_health_ended_at ON system_health USING btree (ended_at) WHERE (ended_at IS NOT NULL)
     CREATE UNIQUE INDEX system_health_pkey ON system_health USING btree (id)
 
 SEQUENCE system_health_id_seq
@@ -527,7 +524,6 @@ VIEW task_facts
     input_size bigint
     output_size bigint
     start_time timestamp with time zone
-    error_message text
     worker_id text
 
 TABLE task_hours WITH (fillfactor=70) ROW LEVEL SECURITY
@@ -544,7 +540,6 @@ TABLE task_hours WITH (fillfactor=70) ROW LEVEL SECURITY
     first_end timestamp with time zone NOT NULL
     last_end timestamp with time zone NOT NULL
     last_start timestamp with time zone NOT NULL
-    last_error text
     workers bit(512) NOT NULL
     CREATE UNIQUE INDEX one_row_per_hour_of_tasks ON task_hours USING btree (until, task_type, status, bucket)
 
@@ -562,7 +557,6 @@ TABLE task_minutes PARTITION BY RANGE (until) ROW LEVEL SECURITY
     first_end timestamp with time zone NOT NULL
     last_end timestamp with time zone NOT NULL
     last_start timestamp with time zone NOT NULL
-    last_error text
     workers bit(512) NOT NULL
     CREATE UNIQUE INDEX one_row_per_minute_of_tasks ON ONLY task_minutes USING btree (until, task_type, status, bucket)
 
@@ -736,15 +730,15 @@ FUNCTION acknowledge_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_no
     GRANT EXECUTE TO automon_operator
 
 FUNCTION add_errors(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
-    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Rolls up the errors of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
 
 FUNCTION add_metrics(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
-    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
 
 FUNCTION add_tasks(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
-    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Rolls up the ended tasks of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
 
 FUNCTION affected_tasks(p_component text, p_severities text[], p_from timestamp with time zone, p_to timestamp with time zone) RETURNS bigint
@@ -801,7 +795,7 @@ FUNCTION channel_state(p_channel notification_channels, p_now timestamp with tim
 
 FUNCTION check_automon_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Checks automon's own channels and jobs; answers how many alerts it changed.
+    -- Checks automon's own channels, jobs and tables; answers how many alerts it changed.
 
 FUNCTION check_critical_error_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -841,7 +835,7 @@ FUNCTION claim_job_run(p_job text, p_instance text, p_pause interval, p_due_sinc
 
 FUNCTION cleanup_old_monitoring_data(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Removes what has passed its term and answers what it removed. "more": there are more expired errors than one call deletes, call it again. "partitions_in_use": days that readers held open, left for the next call.
+    -- Removes what has passed its term and answers what it removed, about how much that was, and what is left. No writer waits for it for more than 0.3 s, when it is committed at once. "more": another call removes more now. "partitions_in_use": days that others held open, for a later call. "another_runs": another session is at it, nothing was done.
 
 FUNCTION clear_alert(p_alert alerts, p_finding monitoring_finding, p_now timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -885,13 +879,17 @@ FUNCTION day_partitioned_tables() RETURNS SETOF text
     SQL IMMUTABLE PARALLEL SAFE
     -- The tables that are partitioned by UTC day.
 
+FUNCTION day_partitions(p_now timestamp with time zone) RETURNS TABLE(table_name text, partition_name text, relation oid, day date, days_past_term double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Every day of every table of facts, and for how many days all of it has been past its term (negative: not yet; NULL: it is kept for ever). Reads the catalogue alone.
+
 FUNCTION delete_expired_errors(p_now timestamp with time zone, p_limit integer) RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Deletes errors that have passed the term of their severity, a limited number; answers how many.
+    -- Deletes errors that have passed the term of their severity, oldest first, until none is left, or for a second, or that many; answers how many.
 
 FUNCTION delete_expired_records(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Deletes resolved alerts (not before their messages are out), closed health intervals, job runs and silences that have passed their term.
+    -- Deletes resolved alerts (not before their messages are out), digests and canaries, closed health intervals, job runs, silences and blind periods that have passed their term, at most a thousand of each. "more": of one of them there may be more.
 
 FUNCTION deliveries_to_hand_on() RETURNS SETOF alert_deliveries
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -905,9 +903,13 @@ FUNCTION digest_message(p_digest_id bigint) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What a digest may say: how many alerts did what, the worst of them, and what they have in common. Alerts count once, by the newest of their transitions in it.
 
-FUNCTION drop_expired_partition(p_partition text) RETURNS boolean
-    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=200ms
-    -- Drops a partition without holding writers up for more than 200 ms at a time; false when it stayed in use.
+FUNCTION drop_expired_days(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Drops the days that have passed their term: waits for locks for 0.15 s in all, and ends 0.08 s after it holds the first. "more": another call may drop more at once. To be committed at once.
+
+FUNCTION drop_expired_partition(p_table text, p_partition text, p_patience interval, OUT outcome text, OUT bytes bigint, OUT rows_estimated double precision) RETURNS record
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=10ms
+    -- Drops a day when its table is free within that time, and the day itself at once: "dropped", with its size in bytes and about how many rows it held. Else it holds no lock, and says "table in use" or "day in use" (also by a view of somebody's own).
 
 FUNCTION due_deliveries(p_channel text, p_now timestamp with time zone, p_fresh boolean DEFAULT NULL::boolean) RETURNS SETOF alert_deliveries
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -935,7 +937,7 @@ FUNCTION ensure_days(p_table text, p_first timestamp with time zone, p_last time
     -- Makes the partitions of all days from one moment to another; none for an empty moment.
 
 FUNCTION ensure_minutes(p_state rollup_state, p_end bigint) RETURNS void
-    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Makes the days of minutes that facts belong to which are to be rolled up, where they are missing.
 
 FUNCTION ensure_partitions(p_days_ahead integer DEFAULT 8, p_now timestamp with time zone DEFAULT now()) RETURNS integer
@@ -954,8 +956,8 @@ FUNCTION error_summary(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The part "errors" of the dashboard summary.
 
-FUNCTION errors_between(p_from timestamp with time zone, p_to timestamp with time zone, p_component text DEFAULT NULL::text, p_step interval DEFAULT NULL::interval) RETURNS TABLE(step integer, component text, error_type text, severity text, errors bigint, first_at timestamp with time zone, last_at timestamp with time zone, last_message text, last_task_id text, tasks bit)
-    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+FUNCTION errors_between(p_from timestamp with time zone, p_to timestamp with time zone, p_component text DEFAULT NULL::text, p_step interval DEFAULT NULL::interval) RETURNS TABLE(step integer, component text, error_type text, severity text, errors bigint, first_at timestamp with time zone, last_at timestamp with time zone, tasks bit)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan
     -- The errors after a moment and up to another, of one component or all, by component, type and severity; with a step also by steps (0 the newest; to the minute, unless the end of the span is a whole one).
 
 FUNCTION errors_last_day(p_now timestamp with time zone) RETURNS TABLE(component text, error_type text, errors_24h bigint, errors_last_hour bigint, low bigint, medium bigint, high bigint, critical bigint, affected_tasks bigint, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, last_message text, last_task_id text)
@@ -969,7 +971,7 @@ FUNCTION evaluate_all(p_now timestamp with time zone DEFAULT now(), p_thresholds
 
 FUNCTION evaluate_automon(p_now timestamp with time zone DEFAULT now()) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- automon_channel, automon_job: how automon's own channels and jobs are.
+    -- automon_channel, automon_job, automon_storage: how automon's own channels, jobs and tables are.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION evaluate_component_health(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
@@ -1019,6 +1021,10 @@ FUNCTION evidence_of_errors(p_component text, p_severities text[], p_now timesta
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What the last hour's errors of a component and some severities were: how many, of how many tasks, the trend of six hours, and of the newest thousand the kinds, messages, first and last time.
 
+FUNCTION expired_errors(p_now timestamp with time zone) RETURNS TABLE(severity text, expired_until timestamp with time zone, oldest_at timestamp with time zone, relation regclass)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- For each severity that has errors past its term, in days that are kept for longer: up to when they have expired, the oldest of them, and its partition. None as long as a day lacks its index.
+
 FUNCTION expired_partitions(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(table_name text, partition_name text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The day partitions that hold nothing but what has passed its term, oldest first.
@@ -1036,7 +1042,7 @@ FUNCTION fact_moment(p_at timestamp with time zone) RETURNS timestamp with time 
     -- The moment of a fact: the one given, or now. Raises AM005 invalid_time for one more than a minute ahead, or before the year 2000.
 
 FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
-    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Whether there are facts that a state lacks.
 
 FUNCTION fallback_of(p_channel text) RETURNS text
@@ -1066,6 +1072,10 @@ FUNCTION follow_alert(p_alert alerts, p_finding monitoring_finding, p_now timest
 FUNCTION follow_server(p_state rollup_state, p_now timestamp with time zone) RETURNS rollup_state
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Begins anew, from the next UTC day on, on a server that numbers its transactions in another way, as after a restore from a dump; rebuild_rollups adds what is older.
+
+FUNCTION forget_expired_sources(p_now timestamp with time zone) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Forgets queues and hosts of which no report is kept; answers how many. One that reports again at this very moment waits for the end of the transaction.
 
 FUNCTION forget_rollups(p_now timestamp with time zone, p_limit integer) RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1151,9 +1161,17 @@ FUNCTION in_words(p_value double precision, p_unit text DEFAULT ''::text) RETURN
     SQL IMMUTABLE PARALLEL SAFE
     -- A value with its unit as a person reads it: seconds as s, min, h or days; %, ms; anything else as a bare number.
 
-FUNCTION index_recordings() RETURNS integer
+FUNCTION index_day(p_index text, p_table text, p_leaf oid) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Indexes the days that were there before there were rollups; whoever records into one of them waits. Answers how many it made.
+    -- Makes the part of a partitioned index that belongs to a day.
+
+FUNCTION index_empty_days(p_index text, p_table text) RETURNS timestamp with time zone
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Makes the parts of a partitioned index for the days that are empty; answers from when on every day has its part.
+
+FUNCTION index_past_day(p_now timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=10ms
+    -- Makes the part of a partitioned index for one day before yesterday that an upgrade has left out; false when there is none, or somebody writes to it. Who records into that day meanwhile waits.
 
 FUNCTION instance_is_gone(p_instance text, p_now timestamp with time zone) RETURNS boolean
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1182,6 +1200,10 @@ FUNCTION judge_blind_periods(p_now timestamp with time zone) RETURNS integer
 FUNCTION judged_alert_types() RETURNS text[]
     SQL IMMUTABLE PARALLEL SAFE
     -- The alert types that evaluate_all judges.
+
+FUNCTION just_cleaned(p_table text, p_days double precision, p_now timestamp with time zone) RETURNS boolean
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Whether the last clean-up was a day ago at the most and left nothing in a table that was so many days past its term: what is so now was recorded late, and goes with the next.
 
 FUNCTION late_findings(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1215,9 +1237,9 @@ FUNCTION metrics_last_day(p_now timestamp with time zone) RETURNS TABLE(metric_n
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Each measurement by UTC hour, of this hour and the 23 before: mean, extremes, and 50th, 95th and 99th percentile (to about 2.5 percent).
 
-FUNCTION metrics_since(p_hour timestamp with time zone) RETURNS TABLE(hour timestamp with time zone, metric_name text, metric_type text, component text, unit text, bucket integer, measurements bigint, total double precision, min_value double precision, max_value double precision)
-    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- The measurements from the beginning of a UTC hour on, by hour, what they are of, and bucket of their value.
+FUNCTION metrics_since(p_hour timestamp with time zone) RETURNS TABLE(hour timestamp with time zone, metric_name text, metric_type text, component text, unit text, measurements bigint, total double precision, min_value double precision, max_value double precision, counts bigint[], means double precision[])
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan
+    -- The measurements from the beginning of a UTC hour on, by hour and what they are of, with their histogram: the count and the mean of each bucket, rising.
 
 FUNCTION missed_reports(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS TABLE(kind text, sources bigint, reports double precision)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1243,6 +1265,10 @@ FUNCTION note_sight(p_now timestamp with time zone, p_good_for interval, p_why t
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Remembers that somebody watches, and for how long that is good. With a reason: when the sight before was not good until now, keeps the time between as a blind period.
 
+FUNCTION nothing_removed() RETURNS jsonb
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The answer of a clean-up that removed nothing.
+
 FUNCTION number_in_words(p_value double precision) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
     -- A number as a person reads it: thousands separated, two digits behind the point at the most.
@@ -1259,9 +1285,17 @@ FUNCTION open_transactions(p_snapshot pg_snapshot, p_offset bigint, p_end bigint
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The transactions before an end that were open at a snapshot, as recording_transaction numbers them.
 
-FUNCTION percentile_of(p_counts bigint[], p_means double precision[], p_fraction double precision) RETURNS double precision
+FUNCTION percentiles_of(p_counts bigint[], p_means double precision[], p_fractions double precision[]) RETURNS double precision[]
     PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
-    -- A percentile as percentile_cont gives it, of a histogram: how many values each bucket holds, and their mean, both by rising bucket. Off by less than a bucket's width, and exact when the values of each bucket are equal.
+    -- Percentiles as percentile_cont gives them, for rising fractions, of a histogram: how many values each bucket holds and their mean, by rising bucket. Off by less than a bucket's width, and exact when the values of each bucket are equal.
+
+FUNCTION preparation_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_storage: whether the partitions of today and, from six hours before it, of tomorrow (UTC) are there.
+
+FUNCTION prepare_days(p_now timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=1s
+    -- Makes the partitions of yesterday, today and tomorrow, as far as that can be done within a second; false when it cannot.
 
 FUNCTION queue_evidence(p_queue_name text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1395,7 +1429,19 @@ FUNCTION resume_channel(p_channel text) RETURNS boolean
 
 FUNCTION retention_days(p_table text) RETURNS double precision
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- How many days a partitioned table is kept; for errors the longest of the four.
+    -- How many days a partitioned table is kept; for errors the longest of the four. NULL: for ever.
+
+FUNCTION retention_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_storage: for how many days a table of facts has held what is past its term.
+
+FUNCTION retention_state(p_now timestamp with time zone) RETURNS TABLE(table_name text, kept_days double precision, oldest_day date, past_term_days double precision, partitions bigint, has_today boolean, has_tomorrow boolean)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How each table of facts is kept: its term, its oldest day, for how long a day (or an error, by its severity) has been past its term, and whether today and tomorrow have their partitions. Reads the catalogue, and one error of each severity.
+
+FUNCTION retention_summary(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The oldest day that each table of facts keeps, and for how many whole days something in it has been past its term.
 
 FUNCTION role_functions(p_role text) RETURNS SETOF text
     SQL IMMUTABLE PARALLEL SAFE
@@ -1408,6 +1454,10 @@ FUNCTION roll_up(p_limit integer DEFAULT 100000, p_now timestamp with time zone 
 FUNCTION rolled_span(p_from timestamp with time zone, p_to timestamp with time zone, p_minutes_since timestamp with time zone, p_hours_since timestamp with time zone, OUT begins timestamp with time zone, OUT hours_begin timestamp with time zone, OUT hours_end timestamp with time zone, OUT ends timestamp with time zone) RETURNS record
     PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
     -- The part of a span that rollups answer for: minutes from its beginning, hours in the middle, minutes to its end. What lies before and behind is read from the facts.
+
+FUNCTION rollup_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_storage: for how long, in seconds, facts have waited to be rolled up while a service runs.
 
 FUNCTION rollup_lag(p_now timestamp with time zone DEFAULT clock_timestamp()) RETURNS TABLE(behind_seconds double precision, rolled_at timestamp with time zone, facts_wait boolean, open_transactions integer, since timestamp with time zone, why text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1479,6 +1529,10 @@ FUNCTION step_of(p_step interval, p_at timestamp with time zone, p_to timestamp 
     SQL IMMUTABLE PARALLEL SAFE
     -- How many whole steps a moment lies before the end of a span; 0 without steps.
 
+FUNCTION storage_report(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(table_name text, kept_days double precision, oldest_day date, past_term_days double precision, partitions bigint, size_bytes bigint, tomorrow_is_prepared boolean)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- What each table of facts keeps: its term in days (empty: for ever), its oldest day, for how many days something has been past its term (0: nothing), days, size in bytes, and whether tomorrow has its partition.
+
 FUNCTION sync_channels(p_channels jsonb) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Makes the channels those of the list, takes up again those whose address or secret has changed, gives up what waits for one that is gone, and tells of open alerts that were raised while there was no channel.
@@ -1495,8 +1549,8 @@ FUNCTION task_summary(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The part "tasks" of the dashboard summary.
 
-FUNCTION tasks_between(p_from timestamp with time zone, p_to timestamp with time zone, p_task_type text DEFAULT NULL::text, p_step interval DEFAULT NULL::interval) RETURNS TABLE(step integer, task_type text, status text, bucket integer, tasks bigint, seconds double precision, max_seconds double precision, input_size numeric, output_size numeric, first_end timestamp with time zone, last_end timestamp with time zone, last_start timestamp with time zone, last_error text, workers bit)
-    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+FUNCTION tasks_between(p_from timestamp with time zone, p_to timestamp with time zone, p_task_type text DEFAULT NULL::text, p_step interval DEFAULT NULL::interval) RETURNS TABLE(step integer, task_type text, status text, bucket integer, tasks bigint, seconds double precision, max_seconds double precision, input_size numeric, output_size numeric, first_end timestamp with time zone, last_end timestamp with time zone, last_start timestamp with time zone, workers bit)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan
     -- The tasks that ended after a moment and up to another, of one type or all, by type, status and bucket of their duration; with a step also by steps (0 the newest; to the minute, unless the end of the span is a whole one).
 
 FUNCTION tasks_running_at(p_now timestamp with time zone) RETURNS SETOF processing_metrics
@@ -1515,16 +1569,16 @@ FUNCTION tend_deliveries(p_now timestamp with time zone DEFAULT now()) RETURNS j
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Puts back what was abandoned, gives up what is too old or has nowhere to go, and has fallbacks told what their channels cannot say; answers how many expired and were handed on. Part of the self-check.
 
+FUNCTION term_ended(p_now timestamp with time zone, p_days double precision) RETURNS timestamp with time zone
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The moment before which everything is past a term of that many days.
+
 FUNCTION thresholds_in_force() RETURNS monitoring_thresholds[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- All thresholds as one value, the form in which an evaluate_* function takes those of a replay.
 
-FUNCTION total_of(p_counts bigint[]) RETURNS bigint
-    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
-    -- The sum of some counts.
-
 FUNCTION transactions_for(p_state rollup_state, p_limit integer) RETURNS bigint
-    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Before which transaction a limited number of facts of each kind that a state lacks was recorded (but all of one transaction in any case); NULL when there are fewer.
 
 FUNCTION transition_message(p_delivery alert_deliveries) RETURNS jsonb
@@ -1534,6 +1588,10 @@ FUNCTION transition_message(p_delivery alert_deliveries) RETURNS jsonb
 FUNCTION trend(p_of text, p_step interval, p_values double precision[]) RETURNS jsonb
     SQL STABLE PARALLEL SAFE
     -- The part of an evidence that shows how a value came about: oldest first, one value a step, null where nothing was measured.
+
+FUNCTION unindexed_days(p_index text, p_table text) RETURNS TABLE(leaf oid, day date, is_used boolean)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The days of a table that lack their part of a partitioned index, and whether they hold anything.
 
 FUNCTION update_queue_metrics(p_queue_name text, p_pending bigint, p_processing bigint DEFAULT NULL::bigint, p_completed bigint DEFAULT NULL::bigint, p_failed bigint DEFAULT NULL::bigint, p_oldest_pending_seconds double precision DEFAULT NULL::double precision, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1567,10 +1625,6 @@ FUNCTION urgent_measurements(p_now timestamp with time zone) RETURNS TABLE(alert
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What cannot wait, measured cheaply and never too low: errors to the minute, reported trouble, the oldest running task of each type, backlogs reported within five minutes.
 
-FUNCTION value_at_rank(p_counts bigint[], p_means double precision[], p_rank double precision) RETURNS double precision
-    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
-    -- The mean of the bucket in which the value of that rank lies, the lowest value having rank 0.
-
 FUNCTION waiting_causes(p_channel text, p_now timestamp with time zone) RETURNS TABLE(recipient text, cause text, members bigint[], messages bigint, budget bigint, worst integer)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What waits on a channel and was never tried, by recipient and cause: how many messages it makes (a cause that makes too many becomes one) and how many its recipient may get now. Causes that were told too often just now are left out.
@@ -1578,3 +1632,7 @@ FUNCTION waiting_causes(p_channel text, p_now timestamp with time zone) RETURNS 
 FUNCTION watch_facts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Rolls up the newest facts and raises what cannot wait: a component in trouble, a critical error, an error rate or a backlog over its limit, a task that does not end. Answers how many alerts it changed. What the service does every schedule.fast_checks_seconds.
+
+FUNCTION who_holds(p_table text, p_now timestamp with time zone) RETURNS text
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Who keeps the expired days of a table from going at this moment: sessions that have it open, the oldest first, and views of somebody's own. NULL: nobody.

@@ -145,7 +145,7 @@ def test_a_reader_asks_and_evaluates(calls: Calls) -> None:
     assert calls("get_dashboard_summary")["alerts"]["open"] == 1
     assert calls("get_alert_story", alert)["source"] == "mail"
     assert [row["severity"] for row in calls.rows("evaluate_all") if row["severity"]] == ["critical"]
-    assert calls.rows("evaluate_automon") == []
+    assert {row["severity"] for row in calls.rows("evaluate_automon")} == {None}
     assert calls("get_automon_health")["channels"] == 0
     assert calls.rows("get_deliveries") == []
 

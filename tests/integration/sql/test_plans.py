@@ -27,6 +27,7 @@ SEED = [
     "INSERT INTO public.monitored_sources SELECT 'queue', 'queue-' || n, %(noon)s FROM generate_series(0, 19) AS n",
     """INSERT INTO public.queue_monitoring (queue_name, recorded_at, pending)
        SELECT 'queue-' || n %% 20, %(noon)s - n * %(days)s * interval '1 day' / %(rows)s, n %% 40 FROM generate_series(1, %(rows)s) AS n""",
+    "SELECT public.roll_up(1000000)",
     "ANALYZE",
 ]
 
@@ -140,31 +141,69 @@ def test_the_newest_fifty_of_all_tasks_read_the_running_ones_and_few_others(hist
     assert plan.rows_read <= 2000 + 50 + 2 * 20
 
 
-IN_THE_HOUR = ROWS / DAYS / 24
+IN_A_MINUTE = ROWS / DAYS / 24 / 60
+IN_THE_HOUR = 60 * IN_A_MINUTE
 # While it plans, the server looks at the ends of indexes: a row or two of a day for each query.
 PLANNING = 100
-HOURLY = [
-    (
-        "evaluate_error_rate",
-        "error_tracking",
-        10,
-    ),  # every component is at fault: the hour for the rate, twice for the evidence, six hours for the trend
-    ("evaluate_failure_rate", "processing_metrics_history", 10),  # as is every task type, with so many failures
-    ("evaluate_processing_time", "processing_metrics_history", 1.1),
-]
+CALM = {"error_rate": 1000, "failure_rate": 50}
+FACTS = ("error_tracking", "processing_metrics_history")
+HOURLY = ["evaluate_error_rate", "evaluate_critical_errors", "evaluate_failure_rate", "evaluate_processing_time"]
 
 
-@pytest.mark.parametrize(("function", "table", "hours"), HOURLY, ids=[function for function, *_ in HOURLY])
-def test_a_check_of_an_hour_reads_that_hour_and_six_for_evidence_whatever_the_history(
-    history: Calls, function: str, table: str, hours: float
+def facts_read(read: dict[str, int]) -> int:
+    return sum(n for name, n in read.items() if name.startswith(FACTS))
+
+
+@pytest.mark.parametrize("function", HOURLY)
+def test_a_check_of_an_hour_reads_its_minutes_and_of_the_facts_two_parts_of_a_minute(
+    history: Calls, function: str
 ) -> None:
+    for alert_type, limit in CALM.items():
+        history("set_threshold", alert_type, "*", limit, None, None, None)
+
+    read = rows_of_tables(history, f"SELECT * FROM public.{function}(%s)", NOON - timedelta(seconds=30))
+
+    assert facts_read(read) <= 2 * IN_A_MINUTE + PLANNING
+    assert sum(n for name, n in read.items() if "_minutes_" in name) <= 1.1 * IN_THE_HOUR
+
+
+@pytest.mark.parametrize("function", ["evaluate_error_rate", "evaluate_failure_rate"])
+def test_the_evidence_about_a_source_reads_its_hour_at_the_most(history: Calls, function: str) -> None:
+    history("set_threshold", "error_rate", "*", 1, None, None, None)
     history("set_threshold", "failure_rate", "*", 1, None, None, None)
 
     read = rows_of_tables(history, f"SELECT * FROM public.{function}(%s)", NOON)
 
-    [today] = last_days(table, 1)
-    assert IN_THE_HOUR * 0.9 <= read[today] <= hours * IN_THE_HOUR
-    assert {name: n for name, n in read.items() if name.startswith(table) and name != today and n > PLANNING} == {}
+    # Ten task types look through the hour for what failed, twenty components each at their own errors, twice.
+    assert facts_read(read) <= 11 * IN_THE_HOUR + PLANNING
+    assert {name for name, n in read.items() if name.startswith(FACTS) and n > PLANNING} <= {
+        day for table in FACTS for day in last_days(table, 1)
+    }
+
+
+def test_a_day_of_errors_is_read_by_the_hour(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT * FROM public.errors_between(%s, %s)", NOON - DAY, NOON)
+
+    assert facts_read(read) <= PLANNING
+    assert sum(n for name, n in read.items() if "_minutes_" in name) <= PLANNING
+    assert 0 < read["error_hours"] <= 24 * 20 + PLANNING
+
+
+def test_what_was_recorded_since_is_found_by_its_transaction(history: Calls) -> None:
+    with history.connection.transaction(force_rollback=True):
+        history.record_errors(3, "component-1")
+        read = rows_of_tables(history, "SELECT * FROM public.errors_between(%s, %s)", NOON - 2 * DAY, NOON)
+        rolled = rows_of_tables(history, "SELECT public.roll_up()")
+
+    assert facts_read(read) <= PLANNING
+    assert facts_read(rolled) <= PLANNING
+
+
+def test_looking_for_what_cannot_wait_reads_no_history(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT public.watch_facts(%s)", NOON)
+
+    assert facts_read(read) <= PLANNING
+    assert sum(n for name, n in read.items() if "_minutes_" in name) <= 1.1 * IN_THE_HOUR
 
 
 def test_the_errors_of_an_hour_are_found_by_their_moment(history: Calls) -> None:
@@ -195,14 +234,14 @@ def test_the_latest_report_of_each_queue_reads_five_rows_of_it(history: Calls) -
     assert sum(facts.values()) <= 20 * 5
 
 
-def test_all_checks_together_read_little_more_than_the_hour(history: Calls) -> None:
-    calm = {"error_rate": 1000, "failure_rate": 50}
-    for alert_type, limit in calm.items():
+def test_all_checks_together_read_minutes_and_hardly_a_fact(history: Calls) -> None:
+    for alert_type, limit in CALM.items():
         history("set_threshold", alert_type, "*", limit, None, None, None)
 
     read = rows_of_tables(history, "SELECT * FROM public.evaluate_all(%s)", NOON)
 
-    assert sum(read.values()) <= 3 * 1.1 * IN_THE_HOUR + 2000 + 20 * 5 + 10 * PLANNING
+    assert facts_read(read) <= 10 * PLANNING
+    assert sum(read.values()) <= 4 * 1.1 * IN_THE_HOUR + 2000 + 20 * 5 + 10 * PLANNING
 
 
 def test_a_replayed_start_looks_only_where_it_could_have_ended(history: Calls) -> None:

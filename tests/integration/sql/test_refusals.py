@@ -17,7 +17,7 @@ AWARE_TIME = "Give a timestamp with time zone: an aware datetime in Python, '202
 NTP = "Record what has happened; if the clocks differ, set the clock of the reporting machine (NTP)."
 UNIT = "Check the unit: seconds, not milliseconds, since 1970?"
 ALERT_TYPES = (
-    "error_rate, failure_rate, processing_time, running_time, component_health, component_silence, response_time, queue_backlog, queue_silence, host_cpu, host_memory, "
+    "error_rate, critical_errors, failure_rate, processing_time, running_time, component_health, component_silence, response_time, queue_backlog, queue_silence, host_cpu, host_memory, "
     "host_disk, host_silence"
 )
 
