@@ -103,7 +103,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 -- <<< ledger
 
 -- >>> files (written by `make generate`)
-SELECT refuse_newer_schema('012_services.sql') \g /dev/null
+SELECT refuse_newer_schema('013_bulk.sql') \g /dev/null
 SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
@@ -151,6 +151,10 @@ SELECT begin_migration('011_outbox.sql', '0fd5d9e9de3a46e8783bb391afc4908cf7a90f
 SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f0195976416a4179ab540aba2d5ef5e2f5208') AS pending \gset
 \if :pending
 \ir 012_services.sql
+\endif
+SELECT begin_migration('013_bulk.sql', '355025751fcf9e5a04b5ef0d4bae75b210c99feb973307cab015655a39aa8c78') AS pending \gset
+\if :pending
+\ir 013_bulk.sql
 \endif
 -- <<< files
 COMMIT;
