@@ -152,6 +152,10 @@ SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f01959764
 \if :pending
 \ir 012_services.sql
 \endif
+SELECT begin_migration('013_bulk.sql', '355025751fcf9e5a04b5ef0d4bae75b210c99feb973307cab015655a39aa8c78') AS pending \gset
+\if :pending
+\ir 013_bulk.sql
+\endif
 SELECT begin_migration('014_rollups.sql', '4050a35a2b753bd78587cd7ed1c899147d78746619fca2d717f4307055984b85') AS pending \gset
 \if :pending
 \ir 014_rollups.sql

@@ -48,7 +48,12 @@ _FOR_THE_SERVICE = (
     "sync_configuration", "apply_findings", "claim_delivery", "finish_delivery_attempt", "next_delivery_in", "delivery_message", "tend_deliveries", "beat", "leave",
     "report_outage", "claim_job_run", "begin_job_run", "finish_job_run",
 )  # fmt: skip
-_ELSEWHERE = {"AM006": "every function that records", "AM010": "the migration", "AM011": "the migration"}
+_ELSEWHERE = {
+    "AM006": "every function that records",
+    "AM010": "the migration",
+    "AM011": "the migration",
+    "AM014": "the functions that record a document",
+}
 _OF_A_DAY = "_[0-9]{8}$"
 
 _FUNCTIONS = """

@@ -161,6 +161,20 @@ TABLE delivery_attempts ROW LEVEL SECURITY
 
 SEQUENCE delivery_attempts_id_seq
 
+TYPE error_fact
+    -- An error in a document: what is wrong with it, or what is to be stored of it.
+    index bigint
+    mistake jsonb
+    fact_id uuid
+    occurred_at timestamp with time zone
+    task_id text
+    component text
+    error_type text
+    severity text
+    error_message text
+    stack_trace text
+    context jsonb
+
 VIEW error_facts
     -- Errors as rollups see them.
     occurred_at timestamp with time zone
@@ -246,6 +260,19 @@ TABLE job_runs ROW LEVEL SECURITY
     CREATE INDEX job_runs_started_at ON job_runs USING btree (started_at)
 
 SEQUENCE job_runs_id_seq
+
+TYPE metric_fact
+    -- A measurement in a document: what is wrong with it, or what is to be stored of it.
+    index bigint
+    mistake jsonb
+    fact_id uuid
+    recorded_at timestamp with time zone
+    component text
+    metric_name text
+    metric_type text
+    value double precision
+    unit text
+    tags jsonb
 
 VIEW metric_facts
     -- Measurements as rollups see them.
@@ -513,6 +540,21 @@ TABLE system_health WITH (fillfactor=70) ROW LEVEL SECURITY
 
 SEQUENCE system_health_id_seq
 
+TYPE task_fact
+    -- A task in a document: what is wrong with it, or what is to be stored of it.
+    index bigint
+    mistake jsonb
+    task_id text
+    task_type text
+    worker_id text
+    status text
+    start_time timestamp with time zone
+    end_time timestamp with time zone
+    input_size bigint
+    output_size bigint
+    step_timings jsonb
+    error_message text
+
 VIEW task_facts
     -- Ended tasks as rollups see them.
     end_time timestamp with time zone
@@ -749,6 +791,10 @@ FUNCTION apply_findings(p_alert_types text[], p_findings monitoring_finding[], p
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Turns the findings of the alert types named into alerts, transitions and deliveries, in one transaction; answers how many transitions it wrote. An open alert without a firing finding clears. Evaluations that come at once wait for each other; one that is older than what an alert has seen changes nothing.
 
+FUNCTION are_moments(p_values jsonb) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether all values of an array look like moments. To match a thousand at once costs a tenth of matching one a thousand times.
+
 FUNCTION automon_summary(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The part "automon" of the dashboard summary: its own checks, clean-up, channels and partitions.
@@ -772,6 +818,14 @@ FUNCTION bind_functions_to_schema() RETURNS void
 FUNCTION blind_evidence(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What automon cannot know of a blind period: reports that were to be expected, and how many tasks usually end in such a time.
+
+FUNCTION bulk_answer(p_facts bigint, p_stored bigint, p_refused jsonb[]) RETURNS jsonb
+    SQL IMMUTABLE PARALLEL SAFE
+    -- What a bulk form answers: {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}.
+
+FUNCTION can_have_happened(p_at timestamp with time zone, p_now timestamp with time zone) RETURNS boolean
+    SQL STABLE PARALLEL SAFE
+    -- Whether a fact may have that moment: not before the year 2000, not more than a minute ahead of now.
 
 FUNCTION cause_in_words(p_cause text, p_alert_type text, p_evidence jsonb) RETURNS text
     PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
@@ -863,6 +917,10 @@ FUNCTION component_states_at(p_now timestamp with time zone) RETURNS TABLE(sourc
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The state of each component at a moment, how often it reported within seven days, and the mean seconds between two of those reports.
 
+FUNCTION count_mistake(p_what text, p_value jsonb) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- AM004 invalid_number of what is counted, as a value.
+
 FUNCTION count_sketched(p_sketch bit) RETURNS bigint
     SQL IMMUTABLE PARALLEL SAFE
     -- About how many different names a sketch has seen, by linear counting (Whang, Vander-Zanden, Taylor 1990): within 2 for 50, within a tenth up to 2,000, and never more than 3,194.
@@ -915,6 +973,10 @@ FUNCTION due_deliveries(p_channel text, p_now timestamp with time zone, p_fresh 
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What of a channel may be sent now: its time has come, and nothing earlier of its alert is under way to the same recipient. Fresh: what may be grouped, for it was never tried; or all else; or both.
 
+FUNCTION early_end_mistake(p_task_id text, p_start timestamp with time zone, p_end timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- AM008 ends_before_start, as a value.
+
 FUNCTION end_of(p_step interval, p_at timestamp with time zone) RETURNS timestamp with time zone
     SQL IMMUTABLE PARALLEL SAFE
     -- The end of the minute (or hour) that a moment lies in; one that is itself such an end belongs to the minute before it.
@@ -923,6 +985,10 @@ FUNCTION end_silence(p_silence_id bigint, p_at timestamp with time zone DEFAULT 
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Ends a silence now; false when there is none of that number or it has ended.
     GRANT EXECUTE TO automon_operator
+
+FUNCTION end_status_mistake(p_value text) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM002 invalid_status of a task, as a value.
 
 FUNCTION ended_last_hour(p_now timestamp with time zone) RETURNS TABLE(task_type text, completed bigint, failed bigint, cancelled bigint, avg_seconds double precision, percentiles double precision[], last_start timestamp with time zone, last_end timestamp with time zone, last_failed_at timestamp with time zone, last_error text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -936,6 +1002,10 @@ FUNCTION ensure_days(p_table text, p_first timestamp with time zone, p_last time
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Makes the partitions of all days from one moment to another; none for an empty moment.
 
+FUNCTION ensure_days_of_facts(p_table text, p_moments timestamp with time zone[]) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Makes the partitions that are missing for the UTC days of those moments, once each, and waits for sessions that are making some.
+
 FUNCTION ensure_minutes(p_state rollup_state, p_end bigint) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Makes the days of minutes that facts belong to which are to be rolled up, where they are missing.
@@ -947,6 +1017,10 @@ FUNCTION ensure_partitions(p_days_ahead integer DEFAULT 8, p_now timestamp with 
 FUNCTION error_evidence(p_component text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What the last hour's errors of a component were, whatever their severity.
+
+FUNCTION error_keys() RETURNS text[]
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The keys that an error in a document may have.
 
 FUNCTION error_signature(p_message text) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
@@ -1034,11 +1108,11 @@ FUNCTION extend_health_interval(p_report system_health) RETURNS boolean
     -- Prolongs a component's open interval by a report, or closes it and opens the next. False for a report older than what is known; NULL when the component has no interval yet.
 
 FUNCTION fact_identity(p_at timestamp with time zone, VARIADIC p_content text[]) RETURNS uuid
-    PLPGSQL VOLATILE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    SQL VOLATILE PARALLEL SAFE
     -- The identity of a fact: random when it happens now, derived from its content when its moment was given, so that a replay meets itself.
 
 FUNCTION fact_moment(p_at timestamp with time zone) RETURNS timestamp with time zone
-    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    SQL VOLATILE
     -- The moment of a fact: the one given, or now. Raises AM005 invalid_time for one more than a minute ahead, or before the year 2000.
 
 FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
@@ -1157,6 +1231,10 @@ FUNCTION hour_window(p_now timestamp with time zone) RETURNS jsonb
     SQL STABLE PARALLEL SAFE
     -- The part of an evidence that says which hour was measured.
 
+FUNCTION id_mistake(p_value text) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM014 invalid_document of an id that is no UUID, as a value.
+
 FUNCTION in_words(p_value double precision, p_unit text DEFAULT ''::text) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
     -- A value with its unit as a person reads it: seconds as s, min, h or days; %, ms; anything else as a bare number.
@@ -1181,6 +1259,18 @@ FUNCTION instance_lives(p_instance service_instances, p_now timestamp with time 
     SQL IMMUTABLE PARALLEL SAFE
     -- Whether a service has been heard of within the length of its lease.
 
+FUNCTION is_count(p_value jsonb) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether a value is a whole number that is not negative, or left out.
+
+FUNCTION is_double(p_value jsonb) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether a value is a number that a double precision holds.
+
+FUNCTION is_fact(p_fact jsonb, p_keys text[]) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether a part of a document is an object with no other keys than those.
+
 FUNCTION is_name(p_value text) RETURNS boolean
     SQL IMMUTABLE PARALLEL SAFE
     -- Answers whether a text can name something: not empty, at most 512 bytes (what an index holds).
@@ -1188,6 +1278,10 @@ FUNCTION is_name(p_value text) RETURNS boolean
 FUNCTION is_silenced(p_alert_type text, p_source text, p_at timestamp with time zone) RETURNS boolean
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Whether a silence covers an alert at a moment.
+
+FUNCTION is_uuid(p_value text) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether a text is a UUID.
 
 FUNCTION job_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1204,6 +1298,10 @@ FUNCTION judged_alert_types() RETURNS text[]
 FUNCTION just_cleaned(p_table text, p_days double precision, p_now timestamp with time zone) RETURNS boolean
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Whether the last clean-up was a day ago at the most and left nothing in a table that was so many days past its term: what is so now was recorded late, and goes with the next.
+
+FUNCTION key_mistake(p_fact jsonb, p_keys text[]) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM014 invalid_document of a fact that is no object or has a key that is not among those, as a value.
 
 FUNCTION late_findings(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1233,6 +1331,10 @@ FUNCTION make_digest(p_members bigint[], p_now timestamp with time zone) RETURNS
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Makes one delivery of many to the same recipient, which stay on record as its members; answers its number. Without a cause when they have several.
 
+FUNCTION metric_keys() RETURNS text[]
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The keys that a measurement in a document may have.
+
 FUNCTION metrics_last_day(p_now timestamp with time zone) RETURNS TABLE(metric_name text, metric_type text, component text, unit text, hour timestamp with time zone, measurements bigint, avg_value double precision, min_value double precision, max_value double precision, percentiles double precision[])
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Each measurement by UTC hour, of this hour and the 23 before: mean, extremes, and 50th, 95th and 99th percentile (to about 2.5 percent).
@@ -1244,6 +1346,34 @@ FUNCTION metrics_since(p_hour timestamp with time zone) RETURNS TABLE(hour times
 FUNCTION missed_reports(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS TABLE(kind text, sources bigint, reports double precision)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- How many reports of how many sources were to be expected within a blind period, by their rhythm before it, and are not there.
+
+FUNCTION mistake(p_code text, p_message text, p_hint text) RETURNS jsonb
+    SQL IMMUTABLE PARALLEL SAFE
+    -- What is wrong with a fact, as JSON: {"code", "message", "hint"}.
+
+FUNCTION moment_mistake(p_what text, p_value text) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- AM005 invalid_time or AM006 naive_time of a text that is no moment, as a value.
+
+FUNCTION moment_of(p_value text, p_looks_like_one boolean) RETURNS timestamp with time zone
+    SQL STABLE PARALLEL SAFE
+    -- The moment that a text means; NULL when it is none, has no time zone, or names a day that there is not.
+
+FUNCTION moment_pattern() RETURNS text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The regular expression of a moment in ISO 8601 with its time zone; it lets February have 31 days.
+
+FUNCTION naive_mistake() RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM006 naive_time, as a value.
+
+FUNCTION name_mistake(p_what text, p_value text) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM001 invalid_name, as a value.
+
+FUNCTION negative_mistake(p_what text, p_value double precision) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- AM004 invalid_number of what cannot be negative, as a value.
 
 FUNCTION newest_tasks(p_task_type text, p_now timestamp with time zone, p_of text) RETURNS SETOF processing_metrics
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1313,6 +1443,18 @@ FUNCTION raise_findings(p_findings monitoring_finding[], p_now timestamp with ti
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Opens and escalates alerts, and does nothing else to them; answers how many. What is better than before is left to apply_findings.
 
+FUNCTION read_errors(p_errors jsonb) RETURNS error_fact[]
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Reads a document of errors; what is wrong with one stands beside it.
+
+FUNCTION read_performance_metrics(p_metrics jsonb) RETURNS metric_fact[]
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Reads a document of measurements; what is wrong with one stands beside it.
+
+FUNCTION read_tasks(p_tasks jsonb) RETURNS task_fact[]
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Reads a document of tasks that have ended; what is wrong with one stands beside it.
+
 FUNCTION rebuild_rollups(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Makes the rollups anew, in one transaction, from all facts that their retention still keeps; answers how many of each. Readers see the old ones until then, and the job waits.
@@ -1330,6 +1472,10 @@ FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_erro
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
+
+FUNCTION record_errors(p_errors jsonb) RETURNS jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records errors: an array of {"error_type", "severity", "error_message", "at", "component", "task_id", "stack_trace", "context", "id"}, at best a thousand. The moment and the id (a UUID), or without one the content, tell an error from others. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; an error is refused with AM001, AM003, AM005, AM006 or AM014. Raises AM014 for what is no array.
 
 FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1351,6 +1497,10 @@ FUNCTION record_performance_metric(p_metric_name text, p_metric_type text, p_val
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
 
+FUNCTION record_performance_metrics(p_metrics jsonb) RETURNS jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records measurements: an array of {"metric_name", "metric_type", "value", "unit", "component", "tags", "at", "id"}, at best a thousand. The moment and the id (a UUID), or without one the content, tell a measurement from others. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; a measurement is refused with AM001, AM004, AM005, AM006 or AM014. Raises AM014 for what is no array.
+
 FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision DEFAULT NULL::double precision, p_step text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Records that a task is alive, its progress in percent and its step. True when stored; false when a later heartbeat is known or the task has ended. Raises AM004, AM005, AM007.
@@ -1360,6 +1510,10 @@ FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision, p_st
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
+
+FUNCTION record_tasks(p_tasks jsonb) RETURNS jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records tasks that have ended: an array of {"task_id", "task_type", "started_at", "ended_at", "status", "input_size", "output_size", "worker_id", "step_timings", "error_message"}, at best a thousand. Task and start tell a run from others: one that runs is completed, one that has ended is known. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; a task is refused with AM001, AM002, AM004, AM005, AM006, AM008 or AM014. Raises AM014 for what is no array. Calls wait for each other until the end of their transactions: one call a transaction.
 
 FUNCTION record_transition(p_alert alerts, p_kind text, p_at timestamp with time zone, p_previous_severity text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1377,6 +1531,14 @@ FUNCTION refuse_early_end(p_task_id text, p_at timestamp with time zone) RETURNS
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Raises AM008 for an end before the start of the task that runs, unless it is the known end of an earlier run. Looks into the history: not for the hot path.
 
+FUNCTION refuse_mistake(p_mistake jsonb) RETURNS void
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Raises a mistake as an error.
+
+FUNCTION refuse_moment(p_at timestamp with time zone) RETURNS timestamp with time zone
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Raises AM005 invalid_time.
+
 FUNCTION refuse_naive_time() RETURNS boolean
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Raises AM006 naive_time.
@@ -1392,6 +1554,10 @@ FUNCTION refuse_negative(p_what text, p_value double precision) RETURNS void
 FUNCTION refuse_newer_schema(p_newest_known text) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Raises AM011 when the ledger holds a file that the caller does not know, naming both versions.
+
+FUNCTION refuse_no_array(p_document jsonb) RETURNS void
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Raises AM014 invalid_document.
 
 FUNCTION refuse_severity(p_value text) RETURNS void
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1500,11 +1666,19 @@ FUNCTION setting(p_name text) RETURNS double precision
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The value in force of a setting; NULL for an unknown name.
 
+FUNCTION severity_mistake(p_value text) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM003 invalid_severity, as a value.
+
 FUNCTION severity_rank(p_severity text) RETURNS integer
     SQL IMMUTABLE PARALLEL SAFE
     -- 1 (low) to 4 (critical); NULL for anything else.
     GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
+
+FUNCTION shown(p_value text) RETURNS text
+    SQL IMMUTABLE PARALLEL SAFE
+    -- A wrong value as a message shows it: not more than its beginning.
 
 FUNCTION silence_alerts(p_source text, p_duration interval, p_reason text DEFAULT NULL::text, p_by text DEFAULT NULL::text, p_alert_type text DEFAULT '*'::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS bigint
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1545,6 +1719,10 @@ FUNCTION take_back_abandoned_deliveries(p_channel text, p_now timestamp with tim
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Puts back what a sender has claimed that is gone or whose lease has ended, as uncertain: it may have been sent. Keeps that as an attempt.
 
+FUNCTION task_keys() RETURNS text[]
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The keys that a task in a document may have.
+
 FUNCTION task_summary(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The part "tasks" of the dashboard summary.
@@ -1576,6 +1754,10 @@ FUNCTION term_ended(p_now timestamp with time zone, p_days double precision) RET
 FUNCTION thresholds_in_force() RETURNS monitoring_thresholds[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- All thresholds as one value, the form in which an evaluate_* function takes those of a replay.
+
+FUNCTION time_mistake(p_at timestamp with time zone, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- AM005 invalid_time of a moment that no fact can have, as a value.
 
 FUNCTION transactions_for(p_state rollup_state, p_limit integer) RETURNS bigint
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
@@ -1624,6 +1806,10 @@ FUNCTION urgent_findings(p_alert_types text[], p_now timestamp with time zone) R
 FUNCTION urgent_measurements(p_now timestamp with time zone) RETURNS TABLE(alert_type text, source text, value double precision)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What cannot wait, measured cheaply and never too low: errors to the minute, reported trouble, the oldest running task of each type, backlogs reported within five minutes.
+
+FUNCTION value_mistake(p_metric_name text, p_value text) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM004 invalid_number of a measurement, as a value.
 
 FUNCTION waiting_causes(p_channel text, p_now timestamp with time zone) RETURNS TABLE(recipient text, cause text, members bigint[], messages bigint, budget bigint, worst integer)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp

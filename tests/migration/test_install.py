@@ -189,9 +189,9 @@ def test_a_database_that_does_not_answer_is_said_to_be_unavailable(database_url:
 def test_each_file_can_be_run_again_with_those_after_it_and_changes_nothing(database_url: str, file: str) -> None:
     before = described(database_url)
 
-    # A later file may have replaced functions of an earlier one.
-    for again in FILES[FILES.index(file) :]:
-        psql(database_url, "-f", str(SQL_FOLDER / again))
+    # With those after it, because a later file may replace a function of a released one.
+    again = [argument for name in FILES[FILES.index(file) :] for argument in ("-f", str(SQL_FOLDER / name))]
+    psql(database_url, *again)
 
     assert described(database_url) == before
 

@@ -182,7 +182,7 @@ def test_every_error_code_stands_for_one_mistake(calls: Calls) -> None:
     assert sorted(refused | raised) == [
         ("AM001", "invalid_name"), ("AM002", "invalid_status"), ("AM003", "invalid_severity"), ("AM004", "invalid_number"), ("AM005", "invalid_time"),
         ("AM006", "naive_time"), ("AM007", "unknown_task"), ("AM008", "ends_before_start"), ("AM009", "unknown_alert"), ("AM010", "changed_migration"),
-        ("AM011", "newer_schema"), ("AM012", "invalid_setting"), ("AM013", "unknown_channel"),
+        ("AM011", "newer_schema"), ("AM012", "invalid_setting"), ("AM013", "unknown_channel"), ("AM014", "invalid_document"),
     ]  # fmt: skip
 
 
