@@ -232,10 +232,11 @@ TYPE monitoring_finding
     evidence jsonb
 
 TABLE monitoring_migrations ROW LEVEL SECURITY
-    -- Ledger of the schema files that were applied, with the SHA-256 of each.
+    -- Ledger of the schema files that were applied, with the SHA-256 of each and the version of automon that applied it.
     file text NOT NULL
     checksum text NOT NULL
     applied_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+    version text DEFAULT current_setting('automon.version'::text, true)
     CONSTRAINT monitoring_migrations_pkey PRIMARY KEY (file)
     CREATE UNIQUE INDEX monitoring_migrations_pkey ON monitoring_migrations USING btree (file)
 
@@ -395,6 +396,14 @@ TABLE queue_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
     CREATE UNIQUE INDEX one_report_per_queue_and_moment ON ONLY queue_monitoring USING btree (queue_name, recorded_at)
 
 SEQUENCE queue_monitoring_id_seq
+
+TABLE role_openings ROW LEVEL SECURITY
+    -- The functions (all of a name) and views that are opened to a role; kept, so that a role that is made later finds them open.
+    role text NOT NULL
+    name text NOT NULL
+    CONSTRAINT role_is_known CHECK ((role = ANY (ARRAY['automon_writer'::text, 'automon_reader'::text, 'automon_operator'::text])))
+    CONSTRAINT role_openings_pkey PRIMARY KEY (role, name)
+    CREATE UNIQUE INDEX role_openings_pkey ON role_openings USING btree (role, name)
 
 TABLE service_instances ROW LEVEL SECURITY
     -- The services that run on this database, or ran within a day. What one has claimed is taken over when its lease has ended.
@@ -908,7 +917,7 @@ FUNCTION grade(p_thresholds monitoring_thresholds[], p_alert_type text, p_source
 
 FUNCTION grant_to_roles() RETURNS void
     PLPGSQL VOLATILE
-    -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what role_functions names (and the views) to the roles that exist. Idempotent.
+    -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what open_to has named to the roles that exist. Idempotent.
 
 FUNCTION hand_on_deliveries() RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1018,6 +1027,10 @@ FUNCTION open_alert_or_refuse(p_alert_id bigint) RETURNS alerts
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- The alert of that number, open or not, kept from changing until the transaction ends. Raises AM009.
 
+FUNCTION open_to(p_role text, VARIADIC p_names text[]) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Says that functions or views of these names are for a role; grant_to_roles then opens them. A file that adds one calls this before it ends. Idempotent.
+
 FUNCTION queue_evidence(p_queue_name text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- How a queue came to be as long as it is: an hour's beginning and end, its oldest task, what was done, and the trend of six hours.
@@ -1100,7 +1113,7 @@ FUNCTION refuse_negative(p_what text, p_value double precision) RETURNS void
 
 FUNCTION refuse_newer_schema(p_newest_known text) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Raises AM011 when the ledger holds a file that the caller does not know, naming both versions.
+    -- Raises AM011 when the ledger holds a file that the caller does not know, naming both files and the versions of automon (the setting automon.version is the caller's).
 
 FUNCTION refuse_severity(p_value text) RETURNS void
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1141,8 +1154,8 @@ FUNCTION retention_days(p_table text) RETURNS double precision
     -- How many days a partitioned table is kept; for errors the longest of the four.
 
 FUNCTION role_functions(p_role text) RETURNS SETOF text
-    SQL IMMUTABLE PARALLEL SAFE
-    -- The functions that are opened to a role.
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The names of the functions and views that are opened to a role.
 
 FUNCTION route_transition(p_transition_id bigint, p_at timestamp with time zone) RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
