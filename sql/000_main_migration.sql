@@ -175,7 +175,7 @@ SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f01959764
 \if :pending
 \ir 012_services.sql
 \endif
-SELECT begin_migration('018_roles.sql', 'a2b6ee0df0a40a78fe0ba3e10d1fbd9df65d8c685269cb81bdd6f1387027e48d') AS pending \gset
+SELECT begin_migration('018_roles.sql', 'e80cd569a1f285e9b87db1e0b9191e9a3cbaf70b8d5345644331f9d65a4398bc') AS pending \gset
 \if :pending
 \ir 018_roles.sql
 \endif

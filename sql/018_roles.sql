@@ -59,18 +59,24 @@ BEGIN
         END IF;
         -- In a shared schema somebody else's function may bear a name of ours.
         FOR v_item IN SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
-            WHERE p.pronamespace = v_oid AND p.prokind = 'f' AND pg_has_role(p.proowner, 'USAGE') AND p.proname IN (SELECT role_functions(v_role)) LOOP
+            WHERE p.pronamespace = v_oid AND p.prokind = 'f' AND pg_has_role(p.proowner, 'USAGE') AND NOT has_function_privilege(v_role, p.oid, 'EXECUTE')
+              AND (p.proname IN (SELECT role_functions(v_role))
+                -- A view calls with the rights of whoever reads it.
+                OR p.oid IN (SELECT d.refobjid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_rewrite w ON w.ev_class = c.oid JOIN pg_catalog.pg_depend d ON d.objid = w.oid
+                    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_proc'::regclass AND c.relnamespace = v_oid AND c.relkind = 'v'
+                      AND c.relname IN (SELECT role_functions(v_role)))) LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', v_item, v_role);
         END LOOP;
         FOR v_item IN SELECT format('%I.%I', v_schema, c.relname) FROM pg_catalog.pg_class c
-            WHERE c.relnamespace = v_oid AND c.relkind = 'v' AND pg_has_role(c.relowner, 'USAGE') AND c.relname IN (SELECT role_functions(v_role)) LOOP
+            WHERE c.relnamespace = v_oid AND c.relkind = 'v' AND pg_has_role(c.relowner, 'USAGE') AND NOT has_table_privilege(v_role, c.oid, 'SELECT')
+              AND c.relname IN (SELECT role_functions(v_role)) LOOP
             EXECUTE format('GRANT SELECT ON %s TO %I', v_item, v_role);
         END LOOP;
     END LOOP;
 END
 $body$;
 COMMENT ON FUNCTION grant_to_roles() IS
-    'Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what open_to has named to the roles that exist. Idempotent.';
+    'Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what open_to has named, and what those views call, to the roles that exist. Idempotent.';
 
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
@@ -83,9 +89,7 @@ BEGIN
         'evaluate_hosts', 'evaluate_all', 'evaluate_automon', 'tasks_between', 'errors_between', 'rollup_lag', 'storage_report');
     PERFORM open_to('automon_operator', 'acknowledge_alert', 'resolve_alert', 'silence_alerts', 'end_silence', 'forget_source', 'resume_channel', 'send_canary');
     PERFORM open_to(r.role, 'v_realtime_processing_status', 'v_error_summary', 'v_system_health_summary', 'v_queue_performance', 'v_performance_trends', 'v_active_alerts',
-        'v_deliveries',
-        -- what the views call, with the rights of whoever reads them
-        'severity_rank', 'get_component_uptime')
+        'v_deliveries')
     FROM (VALUES ('automon_reader'), ('automon_operator')) AS r (role);
 END
 $do$;

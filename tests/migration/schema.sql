@@ -917,7 +917,7 @@ FUNCTION grade(p_thresholds monitoring_thresholds[], p_alert_type text, p_source
 
 FUNCTION grant_to_roles() RETURNS void
     PLPGSQL VOLATILE
-    -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what open_to has named to the roles that exist. Idempotent.
+    -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what open_to has named, and what those views call, to the roles that exist. Idempotent.
 
 FUNCTION hand_on_deliveries() RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp

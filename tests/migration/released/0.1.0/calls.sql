@@ -33,7 +33,7 @@ SELECT * FROM public.next_delivery_in('ops')
 SELECT * FROM public.claim_delivery('ops', 'host-1:1', '120 s'::interval, '0'::interval)
 SELECT * FROM public.finish_delivery_attempt(1::smallint, 'host-1:1', 'failed', 0.2::float8, 'HTTP 503', 'unreachable', '1 s'::interval, NULL, '1 s'::interval, false) -- True
 SELECT * FROM public.tend_deliveries(now())
-SELECT * FROM public.check_automon_alerts(now()) -- 0
+SELECT * FROM public.check_automon_alerts(now())
 SELECT * FROM public.get_automon_health()
 SELECT * FROM public.report_outage('host-1', now() - interval '2 minutes', now()) -- True
 SELECT * FROM public.cleanup_old_monitoring_data(now())
