@@ -54,6 +54,10 @@ class SchemaMissingError(DatabaseUnavailableError):
     """The database answers, but automon's functions are not there, or not yet."""
 
 
+class SchemaInUseError(DatabaseUnavailableError):
+    """Others held the tables for so long that the schema could not be changed; nothing was, and it may work later."""
+
+
 class MigrationError(AutomonError):
     """The schema could not be brought to this version; nothing was changed."""
 

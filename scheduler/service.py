@@ -18,7 +18,7 @@ import structlog
 from automon.clock import Clock, SystemClock
 from automon.config import Config
 from automon.database import Database, first_line
-from automon.errors import EXIT_CONFIG, AutomonError, ConfigError, DatabaseUnavailableError
+from automon.errors import EXIT_CONFIG, AutomonError, ConfigError, DatabaseUnavailableError, SchemaInUseError
 from automon.migrate import migrate
 from automon.store import Store
 from jobs.alert_checks import AlertChecks
@@ -151,8 +151,10 @@ class Service:
         self._senders.replace(desks)
         while not self._stop.is_set():
             try:
-                applied = migrate(self.database.conninfo, schema=config.database.schema_)
+                applied = migrate(self.database.conninfo, schema=config.database.schema_, pause=self._stop.wait)
                 self.store.sync_configuration(database_document(config, desks))
+            except SchemaInUseError as error:
+                log.error("schema_in_use", reason=str(error))  # noqa: TRY400  the reason says it all
             except DatabaseUnavailableError as error:
                 self._tell_of_waiting(error)
                 self._stop.wait(PAUSE_BEFORE_TRYING_AGAIN)

@@ -6,6 +6,9 @@
 -- `automon migrate` applies the same files through the same ledger, so either may follow the other.
 -- A file that is already in the ledger is passed over; a file that was changed after it was applied is refused.
 -- Several runs at once wait for each other; whatever fails leaves nothing behind.
+--
+-- Whoever reports or reads is not made to wait behind an upgrade: a lock that is not to be had within 200 ms ends it with
+-- "canceling statement due to lock timeout". Nothing was changed then: run it again. `automon migrate` does so by itself.
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -25,14 +28,27 @@ SET LOCAL search_path TO :"schema";
 
 -- >>> ledger (also run by `automon migrate`, which reads this file between the two marks)
 DO $do$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('automon migration', 0)); END $do$;
+-- From here on: other migrations are waited for, applications are not.
+SET LOCAL lock_timeout = '200ms';
 
 CREATE TABLE IF NOT EXISTS monitoring_migrations (
     file       text        PRIMARY KEY,
     checksum   text        NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    version    text
 );
-COMMENT ON TABLE monitoring_migrations IS 'Ledger of the schema files that were applied, with the SHA-256 of each.';
-ALTER TABLE monitoring_migrations ENABLE ROW LEVEL SECURITY;
+COMMENT ON TABLE monitoring_migrations IS 'Ledger of the schema files that were applied, with the SHA-256 of each and the version of automon that applied it.';
+-- Only when there is something to change: this runs at every start of a service, also beside a dump that reads the ledger for hours.
+DO $do$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = 'monitoring_migrations'::regclass AND a.attname = 'version' AND a.atthasdef) THEN
+        ALTER TABLE monitoring_migrations ADD COLUMN IF NOT EXISTS version text;
+        -- By itself, so that files of before this column stay without one.
+        ALTER TABLE monitoring_migrations ALTER COLUMN version SET DEFAULT current_setting('automon.version', true);
+        ALTER TABLE monitoring_migrations ENABLE ROW LEVEL SECURITY;
+    END IF;
+END
+$do$;
 
 CREATE OR REPLACE FUNCTION begin_migration(p_file text, p_checksum text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -59,17 +75,19 @@ CREATE OR REPLACE FUNCTION refuse_newer_schema(p_newest_known text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    v_newest text;
+    v_newest  text;
+    v_version text;
 BEGIN
-    SELECT max(m.file) INTO v_newest FROM public.monitoring_migrations m;
+    SELECT m.file, m.version INTO v_newest, v_version FROM public.monitoring_migrations m ORDER BY m.file DESC LIMIT 1;
     IF v_newest > p_newest_known THEN
-        RAISE EXCEPTION 'newer_schema: the database is at %, this automon knows the schema up to %', v_newest, p_newest_known
+        RAISE EXCEPTION 'newer_schema: the database is at % (automon %), this automon (%) knows the schema up to %',
+            v_newest, COALESCE(v_version, 'of an unknown version'), current_setting('automon.version', true), p_newest_known
             USING ERRCODE = 'AM011', HINT = 'Upgrade automon on this machine; an older automon must not work on a newer schema.';
     END IF;
 END
 $body$;
 COMMENT ON FUNCTION refuse_newer_schema(text) IS
-    'Raises AM011 when the ledger holds a file that the caller does not know, naming both versions.';
+    'Raises AM011 when the ledger holds a file that the caller does not know, naming both files and the versions of automon (the setting automon.version is the caller''s).';
 
 -- Function bodies name their schema, because a search_path can be led astray. They are written for "public";
 -- in any other schema this puts that schema's name in its place, once for each function.
@@ -103,7 +121,12 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 -- <<< ledger
 
 -- >>> files (written by `make generate`)
-SELECT refuse_newer_schema('017_retention.sql') \g /dev/null
+SET LOCAL automon.version = '0.1.0';
+SELECT refuse_newer_schema('018_roles.sql') \g /dev/null
+SELECT COALESCE(max(file) < '018_roles.sql', false) AS upgrades, max(file) AS newest FROM monitoring_migrations \gset
+\if :upgrades
+\echo automon: upgrading from :newest. If this ends with a lock timeout, nothing was changed: run it again
+\endif
 SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
@@ -171,6 +194,10 @@ SELECT begin_migration('016_fast_lane.sql', '83bfab355b7ec00e18b198aa687b97eff40
 SELECT begin_migration('017_retention.sql', 'dbad231e1b2c38afc998fc316a7d743f2643e46b46065fba4c128516e16fb250') AS pending \gset
 \if :pending
 \ir 017_retention.sql
+\endif
+SELECT begin_migration('018_roles.sql', 'e2483f41f8934db78f669710065b3df4e5fe883e3eaefd5266fb32414795c8d3') AS pending \gset
+\if :pending
+\ir 018_roles.sql
 \endif
 -- <<< files
 COMMIT;

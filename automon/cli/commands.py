@@ -109,18 +109,33 @@ def run(config_path: Path | None, database_url: str | None, embedded: Path | Non
 @main.command()
 @config_option
 @database_option
-def migrate(config_path: Path | None, database_url: str | None) -> None:
+@click.option(
+    "--dry-run", is_flag=True, help="Do it, take it back, and say what it was; it takes its locks for that moment."
+)
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: one JSON object instead of text.")
+def migrate(config_path: Path | None, database_url: str | None, dry_run: bool, as_json: bool) -> None:
     """Bring the database to this version's schema.
+
+    Writers do not queue behind it: where a table is in use it gives up after 200 ms and tries again, for two minutes.
 
     Example: automon migrate --database-url postgresql://user:password@host:5432/db
     """
+    from automon.cli.screens import rehearsal_screen
     from automon.database import describe_url
     from automon.migrate import migrate as apply
+    from automon.migrate import rehearse
     from automon.places import find_database_url, load_found_config
 
+    if as_json and not dry_run:
+        raise click.UsageError("--json goes with --dry-run.")
     config = load_found_config(config_path, os.environ)
     url = find_database_url(database_url, config)
     where = describe_url(url)
+    if dry_run:
+        found = rehearse(url, schema=config.database.schema_)
+        document = {"schema_version": 1, **found.to_document()}
+        click.echo(json.dumps(document) if as_json else f"{where}: {rehearsal_screen(found)}")
+        return
     applied = apply(url, schema=config.database.schema_)
     click.echo(
         f"{where}: " + (f"applied {len(applied)} files" if applied else "nothing to do, the schema is up to date")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from automon.cli.delivery_screens import (
     CHANNEL_MARKS,
@@ -20,6 +20,9 @@ from automon.cli.delivery_screens import (
 )
 from automon.cli.text import WIDTH, age, cells, clip, clock, cut, local, number, printable, when
 from notifiers.words import counted, duration
+
+if TYPE_CHECKING:
+    from automon.table_locks import Rehearsal, TableLock
 
 Document = dict[str, Any]
 MARKS = {"critical": "✗", "high": "✗", "medium": "▲", "low": "▲"}
@@ -283,3 +286,29 @@ def _how_to_stop(story: Document) -> list[str]:
     if story["resolved_at"]:
         return []
     return [f"Next:  automon ack {story['id']}", f"       automon silence {shlex.quote(story['source'])} 2h"]
+
+
+def rehearsal_screen(rehearsal: Rehearsal) -> str:
+    """Say what a migration would do, after it was done and taken back."""
+    if not rehearsal.files:
+        return "nothing to do, the schema is up to date"
+    locks = [_lock_line(lock) for lock in rehearsal.locks] or ["none that anybody waits for"]
+    lines = [
+        "dry run, nothing was changed",
+        f"from   {rehearsal.from_file or 'nothing'}",
+        f"to     {rehearsal.to_file}",
+        *_under("files", rehearsal.files),
+        f"took   {rehearsal.seconds:.2f} s",
+        *_under("locks", locks),
+        "The locks, on tables with data, were held for a moment of that time; a migration holds them as long.",
+    ]
+    return "\n".join(lines)
+
+
+def _under(head: str, lines: Sequence[str]) -> list[str]:
+    return [f"{'' if index else head:<6} {line}" for index, line in enumerate(lines)]
+
+
+def _lock_line(lock: TableLock) -> str:
+    partitions = f" and {counted(lock.relations - 1, 'partition')}" if lock.relations > 1 else ""
+    return f"{lock.mode} on {lock.table}{partitions}: {lock.means}"

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from automon.config import load_config
-from automon.migrate import manifest
+from automon.migrate import manifest, migrate
 from tests.support.checkout import make_checkout, newcomers_environment, running, shell
 from tests.support.markdown import Block, page
 from tests.support.postgres import PostgresUnderTest
@@ -40,12 +40,14 @@ NOT_RUN = {
 RUN_BY_THEMSELVES = (
     "CREATE ROLE automon_service",
     "CREATE ROLE automon_writer",
+    'psql "$ADMIN_URL"',
     "export DATABASE_URL='postgresql://automon_service",
     'psql "$DATABASE_URL" -f sql/000',
     'psql "$DATABASE_URL" -v schema=monitoring',
     "export SLACK_WEBHOOK_URL",
     "export AUTOMON_EMAIL_URL",
     "export OPS_URL",
+    ".venv/bin/automon migrate --dry-run",
     ".venv/bin/automon check-config",
     "kill -HUP",
     'id="backup-',
@@ -170,9 +172,12 @@ def test_the_guides_migration_by_automon_and_then_by_psql_installs_once(
     by_automon = in_guides_place(block("export DATABASE_URL='postgresql://automon_service").text, prepared_server)
     by_psql = block('psql "$DATABASE_URL" -f sql/000').text
 
-    done = shell(by_automon + by_psql, checkout, with_psql())
+    dry_run = block(".venv/bin/automon migrate --dry-run").text
+
+    done = shell(by_automon + by_psql + dry_run, checkout, with_psql())
 
     assert (0, "") == (done.returncode, done.stderr)
+    assert "nothing to do, the schema is up to date" in done.stdout
     assert f"applied {len(manifest())} files" in done.stdout
     assert "the schema is up to date" in done.stdout
 
@@ -195,6 +200,18 @@ def test_the_guides_roles_may_do_what_the_guide_says_and_no_more(
         assert (1,) == dashboards.execute("SELECT sum(running) FROM v_realtime_processing_status").fetchone()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             dashboards.execute("SELECT acknowledge_alert(1)")
+
+
+def test_the_guides_script_makes_an_owner_who_can_install(prepared_server: PostgresUnderTest, checkout: Path) -> None:
+    admin_url = prepared_server.address.socket_url("postgres")
+
+    done = shell(block('psql "$ADMIN_URL"').text, checkout, with_psql({"ADMIN_URL": admin_url}))
+
+    assert (0, "") == (done.returncode, done.stderr)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute("ALTER ROLE automon_owner PASSWORD 'choose-one'")
+    url = f"postgresql://automon_owner:choose-one@127.0.0.1:{prepared_server.address.port}/monitoring"
+    assert len(manifest()) == len(migrate(url, schema="automon"))
 
 
 def test_the_guides_schema_of_its_own_can_be_used_beside_public(

@@ -321,10 +321,11 @@ TYPE monitoring_finding
     evidence jsonb
 
 TABLE monitoring_migrations ROW LEVEL SECURITY
-    -- Ledger of the schema files that were applied, with the SHA-256 of each.
+    -- Ledger of the schema files that were applied, with the SHA-256 of each and the version of automon that applied it.
     file text NOT NULL
     checksum text NOT NULL
     applied_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+    version text DEFAULT current_setting('automon.version'::text, true)
     CONSTRAINT monitoring_migrations_pkey PRIMARY KEY (file)
     CREATE UNIQUE INDEX monitoring_migrations_pkey ON monitoring_migrations USING btree (file)
 
@@ -490,6 +491,14 @@ TABLE queue_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
     CREATE UNIQUE INDEX one_report_per_queue_and_moment ON ONLY queue_monitoring USING btree (queue_name, recorded_at)
 
 SEQUENCE queue_monitoring_id_seq
+
+TABLE role_openings ROW LEVEL SECURITY
+    -- The functions (all of a name) and views that are opened to a role; kept, so that a role that is made later finds them open.
+    role text NOT NULL
+    name text NOT NULL
+    CONSTRAINT role_is_known CHECK ((role = ANY (ARRAY['automon_writer'::text, 'automon_reader'::text, 'automon_operator'::text])))
+    CONSTRAINT role_openings_pkey PRIMARY KEY (role, name)
+    CREATE UNIQUE INDEX role_openings_pkey ON role_openings USING btree (role, name)
 
 TABLE rollup_state ROW LEVEL SECURITY
     -- What the rollups hold: the facts of every transaction before next_transaction but the open ones, as far as they happened after minutes_since and hours_since. Whatever else there is, is read from the facts.
@@ -993,6 +1002,8 @@ FUNCTION end_status_mistake(p_value text) RETURNS jsonb
 FUNCTION ended_last_hour(p_now timestamp with time zone) RETURNS TABLE(task_type text, completed bigint, failed bigint, cancelled bigint, avg_seconds double precision, percentiles double precision[], last_start timestamp with time zone, last_end timestamp with time zone, last_failed_at timestamp with time zone, last_error text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The tasks of each type that ended within an hour: counts, mean and 50th, 95th and 99th percentile of their seconds, last start, end, failure and its message.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION ensure_day_partition(p_table text, p_at timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1033,10 +1044,13 @@ FUNCTION error_summary(p_now timestamp with time zone) RETURNS jsonb
 FUNCTION errors_between(p_from timestamp with time zone, p_to timestamp with time zone, p_component text DEFAULT NULL::text, p_step interval DEFAULT NULL::interval) RETURNS TABLE(step integer, component text, error_type text, severity text, errors bigint, first_at timestamp with time zone, last_at timestamp with time zone, tasks bit)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan
     -- The errors after a moment and up to another, of one component or all, by component, type and severity; with a step also by steps (0 the newest; to the minute, unless the end of the span is a whole one).
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION errors_last_day(p_now timestamp with time zone) RETURNS TABLE(component text, error_type text, errors_24h bigint, errors_last_hour bigint, low bigint, medium bigint, high bigint, critical bigint, affected_tasks bigint, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, last_message text, last_task_id text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The errors of 24 hours by component and type: counts, also of the last hour and by severity, about how many tasks, first, last and newest message.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION evaluate_all(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1056,6 +1070,7 @@ FUNCTION evaluate_component_health(p_now timestamp with time zone DEFAULT now(),
 FUNCTION evaluate_critical_errors(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- critical_errors: errors of severity critical of each component within the hour before the moment.
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION evaluate_error_rate(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1205,7 +1220,7 @@ FUNCTION grade(p_thresholds monitoring_thresholds[], p_alert_type text, p_source
 
 FUNCTION grant_to_roles() RETURNS void
     PLPGSQL VOLATILE
-    -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what role_functions names (and the views) to the roles that exist. Idempotent.
+    -- Closes what the current transaction has made in the current schema to PUBLIC and to web roles, and opens what open_to has named, and what those views call, to the roles that exist. Idempotent.
 
 FUNCTION hand_on_deliveries() RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1338,6 +1353,8 @@ FUNCTION metric_keys() RETURNS text[]
 FUNCTION metrics_last_day(p_now timestamp with time zone) RETURNS TABLE(metric_name text, metric_type text, component text, unit text, hour timestamp with time zone, measurements bigint, avg_value double precision, min_value double precision, max_value double precision, percentiles double precision[])
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Each measurement by UTC hour, of this hour and the 23 before: mean, extremes, and 50th, 95th and 99th percentile (to about 2.5 percent).
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION metrics_since(p_hour timestamp with time zone) RETURNS TABLE(hour timestamp with time zone, metric_name text, metric_type text, component text, unit text, measurements bigint, total double precision, min_value double precision, max_value double precision, counts bigint[], means double precision[])
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan
@@ -1411,6 +1428,10 @@ FUNCTION open_alert_or_refuse(p_alert_id bigint) RETURNS alerts
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- The alert of that number, open or not, kept from changing until the transaction ends. Raises AM009.
 
+FUNCTION open_to(p_role text, VARIADIC p_names text[]) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Says that functions or views of these names are for a role; grant_to_roles then opens them. A file that adds one calls this before it ends. Idempotent.
+
 FUNCTION open_transactions(p_snapshot pg_snapshot, p_offset bigint, p_end bigint) RETURNS bigint[]
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The transactions before an end that were open at a snapshot, as recording_transaction numbers them.
@@ -1476,6 +1497,7 @@ FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_erro
 FUNCTION record_errors(p_errors jsonb) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Records errors: an array of {"error_type", "severity", "error_message", "at", "component", "task_id", "stack_trace", "context", "id"}, at best a thousand. The moment and the id (a UUID), or without one the content, tell an error from others. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; an error is refused with AM001, AM003, AM005, AM006 or AM014. Raises AM014 for what is no array.
+    GRANT EXECUTE TO automon_writer
 
 FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1500,6 +1522,7 @@ FUNCTION record_performance_metric(p_metric_name text, p_metric_type text, p_val
 FUNCTION record_performance_metrics(p_metrics jsonb) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Records measurements: an array of {"metric_name", "metric_type", "value", "unit", "component", "tags", "at", "id"}, at best a thousand. The moment and the id (a UUID), or without one the content, tell a measurement from others. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; a measurement is refused with AM001, AM004, AM005, AM006 or AM014. Raises AM014 for what is no array.
+    GRANT EXECUTE TO automon_writer
 
 FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision DEFAULT NULL::double precision, p_step text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1514,6 +1537,7 @@ FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision, p_st
 FUNCTION record_tasks(p_tasks jsonb) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Records tasks that have ended: an array of {"task_id", "task_type", "started_at", "ended_at", "status", "input_size", "output_size", "worker_id", "step_timings", "error_message"}, at best a thousand. Task and start tell a run from others: one that runs is completed, one that has ended is known. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; a task is refused with AM001, AM002, AM004, AM005, AM006, AM008 or AM014. Raises AM014 for what is no array. Calls wait for each other until the end of their transactions: one call a transaction.
+    GRANT EXECUTE TO automon_writer
 
 FUNCTION record_transition(p_alert alerts, p_kind text, p_at timestamp with time zone, p_previous_severity text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1553,7 +1577,7 @@ FUNCTION refuse_negative(p_what text, p_value double precision) RETURNS void
 
 FUNCTION refuse_newer_schema(p_newest_known text) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Raises AM011 when the ledger holds a file that the caller does not know, naming both versions.
+    -- Raises AM011 when the ledger holds a file that the caller does not know, naming both files and the versions of automon (the setting automon.version is the caller's).
 
 FUNCTION refuse_no_array(p_document jsonb) RETURNS void
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1610,8 +1634,8 @@ FUNCTION retention_summary(p_now timestamp with time zone) RETURNS jsonb
     -- The oldest day that each table of facts keeps, and for how many whole days something in it has been past its term.
 
 FUNCTION role_functions(p_role text) RETURNS SETOF text
-    SQL IMMUTABLE PARALLEL SAFE
-    -- The functions that are opened to a role.
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The names of the functions and views that are opened to a role.
 
 FUNCTION roll_up(p_limit integer DEFAULT 100000, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1628,6 +1652,7 @@ FUNCTION rollup_findings(p_now timestamp with time zone) RETURNS SETOF monitorin
 FUNCTION rollup_lag(p_now timestamp with time zone DEFAULT clock_timestamp()) RETURNS TABLE(behind_seconds double precision, rolled_at timestamp with time zone, facts_wait boolean, open_transactions integer, since timestamp with time zone, why text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- How far the rollups are behind the facts, in seconds, and from ten seconds on why. What is behind is read from the facts meanwhile: slower, and as exact. Facts of open transactions are added when these end. since: what happened before is always read from the facts, until rebuild_rollups; NULL for nothing.
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION route_transition(p_transition_id bigint, p_at timestamp with time zone) RETURNS integer
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1706,6 +1731,7 @@ FUNCTION step_of(p_step interval, p_at timestamp with time zone, p_to timestamp 
 FUNCTION storage_report(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(table_name text, kept_days double precision, oldest_day date, past_term_days double precision, partitions bigint, size_bytes bigint, tomorrow_is_prepared boolean)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- What each table of facts keeps: its term in days (empty: for ever), its oldest day, for how many days something has been past its term (0: nothing), days, size in bytes, and whether tomorrow has its partition.
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION sync_channels(p_channels jsonb) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1730,6 +1756,7 @@ FUNCTION task_summary(p_now timestamp with time zone) RETURNS jsonb
 FUNCTION tasks_between(p_from timestamp with time zone, p_to timestamp with time zone, p_task_type text DEFAULT NULL::text, p_step interval DEFAULT NULL::interval) RETURNS TABLE(step integer, task_type text, status text, bucket integer, tasks bigint, seconds double precision, max_seconds double precision, input_size numeric, output_size numeric, first_end timestamp with time zone, last_end timestamp with time zone, last_start timestamp with time zone, workers bit)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan
     -- The tasks that ended after a moment and up to another, of one type or all, by type, status and bucket of their duration; with a step also by steps (0 the newest; to the minute, unless the end of the span is a whole one).
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION tasks_running_at(p_now timestamp with time zone) RETURNS SETOF processing_metrics
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp

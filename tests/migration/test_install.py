@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,9 +14,11 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from automon import __version__
 from automon.errors import DatabaseUnavailableError, MigrationError
 from automon.migrate import ORCHESTRATOR, manifest, marked_part, migrate
 from tests.migration.normalised import describe, everything
+from tests.migration.released import RELEASED, copy_of_release
 from tests.support.calls import Calls
 from tests.support.psql import SQL_FOLDER, migrate_with_psql, psql, run_psql
 
@@ -90,7 +93,7 @@ def test_twenty_at_once_of_both_kinds_install_once(empty_database_url: str, sche
 
 
 def test_the_manifest_names_every_schema_file_with_its_checksum() -> None:
-    released = sorted(path for path in SQL_FOLDER.glob("*.sql") if path.name != ORCHESTRATOR)
+    released = sorted(path for path in SQL_FOLDER.glob("0*.sql") if path.name != ORCHESTRATOR)
 
     assert [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in released] == manifest()
 
@@ -156,7 +159,7 @@ def newer_schema(empty_database_url: str) -> str:
     migrate(empty_database_url)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         connection.execute(
-            "INSERT INTO monitoring_migrations (file, checksum) VALUES ('099_of_tomorrow.sql', repeat('9', 64))"
+            "INSERT INTO monitoring_migrations (file, checksum, version) VALUES ('990_of_tomorrow.sql', repeat('9', 64), '9.9.0')"
         )
     return empty_database_url
 
@@ -165,7 +168,7 @@ def test_automon_migrate_refuses_a_newer_schema_and_names_both_versions(newer_sc
     with pytest.raises(MigrationError) as refused:
         migrate(newer_schema)
 
-    said = f"newer_schema: the database is at 099_of_tomorrow.sql, this automon knows the schema up to {FILES[-1]}"
+    said = f"newer_schema: the database is at 990_of_tomorrow.sql (automon 9.9.0), this automon ({__version__}) knows the schema up to {FILES[-1]}"
     assert refused.value.message == f"the schema was not changed: {said}"
     assert refused.value.hint == "Upgrade automon on this machine; an older automon must not work on a newer schema."
     assert isinstance(refused.value.__cause__, psycopg.Error)
@@ -176,8 +179,22 @@ def test_psql_refuses_a_newer_schema_and_names_both_versions(newer_schema: str) 
     refused = run_psql(newer_schema, "-v", "VERBOSITY=verbose", "-f", str(SQL_FOLDER / ORCHESTRATOR))
 
     assert refused.returncode != 0
-    assert "AM011: newer_schema: the database is at 099_of_tomorrow.sql" in refused.stderr
-    assert f"up to {FILES[-1]}" in refused.stderr
+    said = f"the database is at 990_of_tomorrow.sql (automon 9.9.0), this automon ({__version__}) knows the schema up to {FILES[-1]}"
+    assert f"AM011: newer_schema: {said}" in refused.stderr
+
+
+def test_a_released_automon_refuses_the_schema_of_this_one(database_url: str, tmp_path: Path) -> None:
+    for version in RELEASED:
+        with pytest.raises(MigrationError, match="newer_schema: the database is at"):
+            migrate(database_url, folder=copy_of_release(version, tmp_path / version))
+
+
+def test_the_ledger_names_the_version_that_applied_a_file(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        versions = connection.execute("SELECT DISTINCT version FROM monitoring_migrations").fetchall()
+
+    assert versions == [(__version__,)]
+    assert f"SET LOCAL automon.version = '{__version__}';" in marked_part("files")
 
 
 def test_a_database_that_does_not_answer_is_said_to_be_unavailable(database_url: str) -> None:
@@ -185,25 +202,15 @@ def test_a_database_that_does_not_answer_is_said_to_be_unavailable(database_url:
         migrate(make_conninfo(database_url, dbname="is_not_there"))
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_each_file_can_be_run_again_with_those_after_it_and_changes_nothing(database_url: str, file: str) -> None:
-    before = described(database_url)
-
-    # With those after it, because a later file may replace a function of a released one.
-    again = [argument for name in FILES[FILES.index(file) :] for argument in ("-f", str(SQL_FOLDER / name))]
-    psql(database_url, *again)
-
-    assert described(database_url) == before
-
-
-def test_each_file_can_be_run_again_in_a_schema_of_its_own(empty_database_url: str) -> None:
-    migrate(empty_database_url, schema="monitoring")
-    before = described(empty_database_url, "monitoring")
+@pytest.mark.parametrize("schema", ["public", "monitoring"])
+def test_the_files_can_be_run_again_in_their_order_and_change_nothing(empty_database_url: str, schema: str) -> None:
+    migrate(empty_database_url, schema=schema)
+    before = described(empty_database_url, schema)
 
     for file in FILES:
-        psql(empty_database_url, "-f", str(SQL_FOLDER / file), search_path="monitoring")
+        psql(empty_database_url, "-f", str(SQL_FOLDER / file), search_path=schema)
 
-    assert described(empty_database_url, "monitoring") == before
+    assert described(empty_database_url, schema) == before
 
 
 def test_a_file_that_is_run_again_keeps_the_facts_and_the_settings(database_url: str) -> None:

@@ -36,6 +36,7 @@ FOREIGN = {
     "pg_cron",
     "pg_ctl",
     "lock_timeout",
+    "pg_terminate_backend",
     "no_service",
     "invalid_token",
     "SSL_CERT_FILE",

@@ -101,7 +101,9 @@ def contents(calls: Calls, *tables: str) -> list[str]:
     return sorted(
         row["said"]
         for table in tables or [kind.table for kind in KINDS]
-        for row in calls.ask(f"SELECT (to_jsonb(t) - '{id,recorded_in}'::text[])::text AS said FROM public.{table} AS t")
+        for row in calls.ask(
+            f"SELECT (to_jsonb(t) - ARRAY['id', 'recorded_in'])::text AS said FROM public.{table} AS t"
+        )
     )
 
 

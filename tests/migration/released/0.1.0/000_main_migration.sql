@@ -1,0 +1,157 @@
+-- automon: installs or upgrades the whole schema, in one transaction.
+--
+--   psql -d DATABASE -f sql/000_main_migration.sql                     into the schema "public"
+--   psql -d DATABASE -v schema=monitoring -f sql/000_main_migration.sql    into a schema of its own
+--
+-- `automon migrate` applies the same files through the same ledger, so either may follow the other.
+-- A file that is already in the ledger is passed over; a file that was changed after it was applied is refused.
+-- Several runs at once wait for each other; whatever fails leaves nothing behind.
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\if :{?schema}
+\else
+  \set schema public
+\endif
+BEGIN;
+SET LOCAL client_min_messages = warning;
+-- Before the schema is made: of several runs at once, one makes it.
+SELECT pg_advisory_xact_lock(hashtextextended('automon migration', 0)) \g /dev/null
+SELECT to_regnamespace(quote_ident(:'schema')) IS NULL AS schema_is_missing \gset
+\if :schema_is_missing
+CREATE SCHEMA :"schema";
+\endif
+SET LOCAL search_path TO :"schema";
+
+-- >>> ledger (also run by `automon migrate`, which reads this file between the two marks)
+DO $do$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('automon migration', 0)); END $do$;
+
+CREATE TABLE IF NOT EXISTS monitoring_migrations (
+    file       text        PRIMARY KEY,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE monitoring_migrations IS 'Ledger of the schema files that were applied, with the SHA-256 of each.';
+ALTER TABLE monitoring_migrations ENABLE ROW LEVEL SECURITY;
+
+CREATE OR REPLACE FUNCTION begin_migration(p_file text, p_checksum text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_known text;
+BEGIN
+    SELECT m.checksum INTO v_known FROM public.monitoring_migrations m WHERE m.file = p_file;
+    IF v_known IS NULL THEN
+        INSERT INTO public.monitoring_migrations (file, checksum) VALUES (p_file, p_checksum);
+        RETURN true;
+    END IF;
+    IF v_known <> p_checksum THEN
+        RAISE EXCEPTION 'changed_migration: % differs from the file of that name that was applied here', p_file
+            USING ERRCODE = 'AM010', HINT = 'Restore the released file; a change to the schema belongs in a new file with the next number.';
+    END IF;
+    RETURN false;
+END
+$body$;
+COMMENT ON FUNCTION begin_migration(text, text) IS
+    'Enters a file in the ledger and answers whether it is to be applied now. Raises AM010 when an applied file has changed since.';
+
+CREATE OR REPLACE FUNCTION refuse_newer_schema(p_newest_known text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_newest text;
+BEGIN
+    SELECT max(m.file) INTO v_newest FROM public.monitoring_migrations m;
+    IF v_newest > p_newest_known THEN
+        RAISE EXCEPTION 'newer_schema: the database is at %, this automon knows the schema up to %', v_newest, p_newest_known
+            USING ERRCODE = 'AM011', HINT = 'Upgrade automon on this machine; an older automon must not work on a newer schema.';
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION refuse_newer_schema(text) IS
+    'Raises AM011 when the ledger holds a file that the caller does not know, naming both versions.';
+
+-- Function bodies name their schema, because a search_path can be led astray. They are written for "public";
+-- in any other schema this puts that schema's name in its place, once for each function.
+CREATE OR REPLACE FUNCTION bind_functions_to_schema() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $body$
+DECLARE
+    v_schema  text := current_schema();
+    v_oid     oid;
+BEGIN
+    IF v_schema = 'public' THEN
+        RETURN;
+    END IF;
+    IF v_schema ~ '["''$%\\]' THEN
+        RAISE EXCEPTION 'invalid_name: the schema %', v_schema
+            USING ERRCODE = 'AM001', HINT = 'Choose a name without quotes, $, % and backslash.';
+    END IF;
+    FOR v_oid IN
+        SELECT p.oid FROM pg_catalog.pg_proc p
+        -- The pinned search_path and the comment tell automon's functions from others that live in the same schema.
+        WHERE p.pronamespace = quote_ident(v_schema)::regnamespace AND p.proowner = current_user::regrole AND p.prosqlbody IS NULL
+          AND p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'] AND obj_description(p.oid, 'pg_proc') IS NOT NULL AND p.prosrc LIKE '%public.%'
+    LOOP
+        EXECUTE replace(pg_get_functiondef(v_oid), 'public.', quote_ident(v_schema) || '.');
+    END LOOP;
+END
+$body$;
+COMMENT ON FUNCTION bind_functions_to_schema() IS
+    'Makes the functions of the current schema name that schema in their bodies. Does nothing in "public".';
+DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
+-- <<< ledger
+
+-- >>> files (written by `make generate`)
+SELECT refuse_newer_schema('012_services.sql') \g /dev/null
+SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
+\if :pending
+\ir 001_create_processing_metrics.sql
+\endif
+SELECT begin_migration('002_create_error_tracking.sql', 'e87704bf9cfe609800fac7bb8f76b2c08bb8c3f7ca8537eea4c86fce9e578ecf') AS pending \gset
+\if :pending
+\ir 002_create_error_tracking.sql
+\endif
+SELECT begin_migration('003_create_performance_monitoring.sql', 'a42b05b672e83a9a81bca950776d3d624ca44e846ea15e962bbcf42ca7a598be') AS pending \gset
+\if :pending
+\ir 003_create_performance_monitoring.sql
+\endif
+SELECT begin_migration('004_create_system_health.sql', '4f792b62eaf4c06109c8bdd9f4bf487f221bb2a74af1d5d5c4e573b19b69d62a') AS pending \gset
+\if :pending
+\ir 004_create_system_health.sql
+\endif
+SELECT begin_migration('005_create_queue_monitoring.sql', '2ae4e513ec9078aea7485a2cf0f6ad4790748e8bd90edb5c4a9f9095e5b48dff') AS pending \gset
+\if :pending
+\ir 005_create_queue_monitoring.sql
+\endif
+SELECT begin_migration('006_create_alerts.sql', '1f50a846c1c6f026196c158ddd92e8f0e7a54f77148fe756af6a1451a5fef8e2') AS pending \gset
+\if :pending
+\ir 006_create_alerts.sql
+\endif
+SELECT begin_migration('007_create_dashboard_views.sql', '8bf9094ffa79070afdce5118a5083429a8e88834de08aabd2484b4ffc4e13c66') AS pending \gset
+\if :pending
+\ir 007_create_dashboard_views.sql
+\endif
+SELECT begin_migration('008_alerting_functions.sql', 'ce360109ce627e803019889a645363e59d4761e920be2181f931095f77f27e6a') AS pending \gset
+\if :pending
+\ir 008_alerting_functions.sql
+\endif
+SELECT begin_migration('009_automated_monitoring.sql', '3821c716e5745af9c50c615c118e409383473d921f9d9f0ec2853dfd4bdb1871') AS pending \gset
+\if :pending
+\ir 009_automated_monitoring.sql
+\endif
+SELECT begin_migration('010_monitoring_procedures.sql', '86bc13e40ee077be998e44bc177b539b6f44c9ebd166c366ef3c8259a4ee7dca') AS pending \gset
+\if :pending
+\ir 010_monitoring_procedures.sql
+\endif
+SELECT begin_migration('011_outbox.sql', '0fd5d9e9de3a46e8783bb391afc4908cf7a90f91cc33d7cd3dd57004c8375c26') AS pending \gset
+\if :pending
+\ir 011_outbox.sql
+\endif
+SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f0195976416a4179ab540aba2d5ef5e2f5208') AS pending \gset
+\if :pending
+\ir 012_services.sql
+\endif
+-- <<< files
+COMMIT;
+\echo automon: the schema is up to date
