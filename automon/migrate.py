@@ -53,8 +53,14 @@ def migrate(conninfo: str, *, schema: str = "public") -> list[str]:
     """
     try:
         connection = psycopg.connect(
-            conninfo, connect_timeout=10, prepare_threshold=None, application_name="automon migrate"
+            conninfo,
+            connect_timeout=10,
+            prepare_threshold=None,
+            application_name="automon migrate",
+            client_encoding="UTF8",
         )
+        # Whatever the database has as its default: of several runs at once, the later ones must see what the first has done.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(
             f"no connection to the database: {first_line(error)}", hint="Is it running, and is its URL right?"
@@ -93,8 +99,9 @@ def apply_missing(connection: psycopg.Connection, schema: str) -> list[str]:
 
 
 def execute_script(connection: psycopg.Connection, text: str) -> None:
-    # Encoded, so that it counts as a finished query and not as a template that somebody composed.
-    connection.execute(text.encode("utf-8"))
+    # Encoded, so that it counts as a finished query and not as a template that somebody composed. The dots are the one
+    # character beyond ASCII in a released file, in a comment that 019 writes anew: not every database has it.
+    connection.execute(text.replace("…", "...").encode("utf-8"))
 
 
 def first_line(error: Exception) -> str:

@@ -13,7 +13,8 @@
 \else
   \set schema public
 \endif
-BEGIN;
+-- Whoever waited for another run must see what that one has done.
+BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL client_min_messages = warning;
 -- Before the schema is made: of several runs at once, one makes it.
 SELECT pg_advisory_xact_lock(hashtextextended('automon migration', 0)) \g /dev/null
@@ -22,6 +23,8 @@ SELECT to_regnamespace(quote_ident(:'schema')) IS NULL AS schema_is_missing \gse
 CREATE SCHEMA :"schema";
 \endif
 SET LOCAL search_path TO :"schema";
+-- The files are UTF-8, of which a database of single bytes does not have every character: it takes their bytes as they are.
+SELECT set_config('client_encoding', CASE pg_encoding_max_length(pg_char_to_encoding(getdatabaseencoding())) WHEN 1 THEN getdatabaseencoding() ELSE 'UTF8' END, true) \g /dev/null
 
 -- >>> ledger (also run by `automon migrate`, which reads this file between the two marks)
 DO $do$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('automon migration', 0)); END $do$;
@@ -83,7 +86,7 @@ BEGIN
     IF v_schema = 'public' THEN
         RETURN;
     END IF;
-    IF v_schema ~ '["''$%\\]' THEN
+    IF v_schema ~ E'["\'$%\\\\]' THEN
         RAISE EXCEPTION 'invalid_name: the schema %', v_schema
             USING ERRCODE = 'AM001', HINT = 'Choose a name without quotes, $, % and backslash.';
     END IF;
@@ -103,7 +106,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 -- <<< ledger
 
 -- >>> files (written by `make generate`)
-SELECT refuse_newer_schema('012_services.sql') \g /dev/null
+SELECT refuse_newer_schema('019_repairs.sql') \g /dev/null
 SELECT begin_migration('001_create_processing_metrics.sql', '766ebfd35d862fc1dd909e9c261f28200d4752f0c9c9de3125c31c90c32c3df6') AS pending \gset
 \if :pending
 \ir 001_create_processing_metrics.sql
@@ -151,6 +154,10 @@ SELECT begin_migration('011_outbox.sql', '0fd5d9e9de3a46e8783bb391afc4908cf7a90f
 SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f0195976416a4179ab540aba2d5ef5e2f5208') AS pending \gset
 \if :pending
 \ir 012_services.sql
+\endif
+SELECT begin_migration('019_repairs.sql', '9f04d042a51d521c73559083151d5e8d7c274bde248b2beec5061990187b144a') AS pending \gset
+\if :pending
+\ir 019_repairs.sql
 \endif
 -- <<< files
 COMMIT;

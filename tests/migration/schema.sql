@@ -1046,7 +1046,7 @@ FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_erro
 
 FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Records a look at a host: {"cpu_percent", "memory_percent", "swap_percent", "load_per_core", "disks": [{"mount", "percent", …}], …}. True when stored, false when that moment is known. Raises AM001, AM005.
+    -- Records a look at a host: {"cpu_percent", "memory_percent", "swap_percent", "load_per_core", "disks": [{"mount", "percent", ...}], ...}. True when stored, false when that moment is known. Raises AM001, AM005.
     GRANT EXECUTE TO automon_writer
 
 FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp without time zone) RETURNS boolean

@@ -18,17 +18,18 @@ from automon.migrate import ORCHESTRATOR, manifest, marked_part, migrate
 from tests.migration.normalised import describe, everything
 from tests.support.calls import Calls
 from tests.support.psql import SQL_FOLDER, migrate_with_psql, psql, run_psql
+from tests.support.sessions import connect
 
 FILES = [file for file, _ in manifest()]
 
 
 def described(url: str, schema: str = "public") -> list[str]:
-    with psycopg.connect(url) as connection:
+    with connect(url, search_path="public") as connection:
         return everything(connection, schema)
 
 
 def ledger(url: str, schema: str = "public") -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
+    with connect(url, search_path="public") as connection:
         query = sql.SQL("SELECT file, checksum, applied_at FROM {}.monitoring_migrations ORDER BY file").format(
             sql.Identifier(schema)
         )
@@ -101,7 +102,7 @@ def test_the_orchestrator_refuses_what_is_newer_than_its_last_file() -> None:
 
 @pytest.mark.parametrize("with_psql", [True, False], ids=["psql", "automon migrate"])
 def test_a_failing_file_leaves_nothing_behind(empty_database_url: str, *, with_psql: bool) -> None:
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         connection.execute("CREATE VIEW v_active_alerts AS SELECT 'of somebody else'::text AS said")
 
     if with_psql:
@@ -110,7 +111,7 @@ def test_a_failing_file_leaves_nothing_behind(empty_database_url: str, *, with_p
         with pytest.raises(MigrationError, match="the schema was not changed"):
             migrate(empty_database_url)
 
-    with psycopg.connect(empty_database_url) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         left = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchall()
         functions = connection.execute(
             "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
@@ -122,7 +123,7 @@ def test_a_failing_file_leaves_nothing_behind(empty_database_url: str, *, with_p
 def changed_file(empty_database_url: str) -> str:
     """A database in which the second file was another one when it was applied."""
     migrate(empty_database_url)
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         connection.execute("UPDATE monitoring_migrations SET checksum = repeat('0', 64) WHERE file = %s", [FILES[1]])
     return empty_database_url
 
@@ -154,7 +155,7 @@ def test_psql_refuses_a_file_that_was_changed_after_it_was_applied(changed_file:
 def newer_schema(empty_database_url: str) -> str:
     """A database that an automon of a later time has migrated."""
     migrate(empty_database_url)
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         connection.execute(
             "INSERT INTO monitoring_migrations (file, checksum) VALUES ('099_of_tomorrow.sql', repeat('9', 64))"
         )
@@ -186,10 +187,11 @@ def test_a_database_that_does_not_answer_is_said_to_be_unavailable(database_url:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_each_file_can_be_run_again_by_itself_and_changes_nothing(database_url: str, file: str) -> None:
+def test_each_file_can_be_run_again_with_those_that_follow_it_and_changes_nothing(database_url: str, file: str) -> None:
     before = described(database_url)
 
-    psql(database_url, "-f", str(SQL_FOLDER / file))
+    for again in FILES[FILES.index(file) :]:
+        psql(database_url, "-f", str(SQL_FOLDER / again), search_path="public")
 
     assert described(database_url) == before
 
@@ -205,14 +207,14 @@ def test_each_file_can_be_run_again_in_a_schema_of_its_own(empty_database_url: s
 
 
 def test_a_file_that_is_run_again_keeps_the_facts_and_the_settings(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with connect(database_url, search_path="public") as connection:
         calls = Calls(connection)
         calls("start_task_tracking", "kept", "ocr")
         calls("set_setting", "retention.queue_days", 3)
         calls("set_threshold", "error_rate", "*", 1, 2, 3, 4)
 
         for file in FILES:
-            psql(database_url, "-f", str(SQL_FOLDER / file))
+            psql(database_url, "-f", str(SQL_FOLDER / file), search_path="public")
 
         assert calls.one("SELECT task_id FROM public.processing_metrics") == "kept"
         assert calls("setting", "retention.queue_days") == 3
@@ -224,7 +226,7 @@ def test_a_schema_may_have_a_name_that_needs_quotes(empty_database_url: str, sch
     migrate(empty_database_url, schema=schema)
     migrate_with_psql(empty_database_url, schema=schema)
 
-    with psycopg.connect(empty_database_url, autocommit=True, options="-c search_path=") as connection:
+    with connect(empty_database_url) as connection:
         calls = Calls(connection, schema)
         assert calls("start_task_tracking", "t", "ocr") is True
         assert calls("complete_task_tracking", "t", "completed", p_at=datetime.now(UTC)) is True
@@ -237,7 +239,7 @@ def test_a_name_that_could_be_taken_for_code_is_refused(empty_database_url: str,
     with pytest.raises(MigrationError, match="invalid_name: the schema"):
         migrate(empty_database_url, schema=schema)
 
-    with psycopg.connect(empty_database_url) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         assert connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", [schema]).fetchone() == (True,)
 
 
@@ -245,7 +247,7 @@ def test_a_schema_of_its_own_has_what_public_has(empty_database_url: str) -> Non
     migrate_with_psql(empty_database_url)
     migrate_with_psql(empty_database_url, schema="monitoring")
 
-    with psycopg.connect(empty_database_url) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         assert describe(connection, "monitoring") == describe(connection, "public")
 
 
@@ -253,7 +255,7 @@ def test_a_schema_of_its_own_has_what_public_has(empty_database_url: str) -> Non
 def side_by_side(empty_database_url: str) -> Iterator[tuple[Calls, Calls]]:
     migrate(empty_database_url)
     migrate(empty_database_url, schema="monitoring")
-    with psycopg.connect(empty_database_url, autocommit=True, options="-c search_path=") as connection:
+    with connect(empty_database_url) as connection:
         yield Calls(connection), Calls(connection, "monitoring")
 
 
@@ -299,7 +301,7 @@ ROWS = " UNION ALL ".join(
 
 def test_functions_of_others_in_the_same_schema_are_left_alone(empty_database_url: str) -> None:
     foreign = "CREATE FUNCTION app.total() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM public.orders); END'"
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         connection.execute("CREATE SCHEMA app")
         connection.execute("CREATE TABLE public.orders (id bigint)")
         connection.execute(foreign)
