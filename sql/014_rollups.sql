@@ -4,7 +4,7 @@
 --   facts --(roll_up: whatever was committed since its last look)--> task_minutes, task_hours, error_minutes, error_hours, metric_hours
 --   tasks_between, errors_between: rollups, the raw edges of the span, and the few facts that are not rolled up yet
 --
--- Each fact carries the transaction that recorded it. What is rolled up is told by a snapshot (the first transaction that
+-- Each fact carries the transaction that recorded it (recorded_in, which the last file adds). What is rolled up is told by a snapshot (the first transaction that
 -- had not begun, and those before it that were still open), so a fact that is committed late is counted once, whoever
 -- holds a transaction open meanwhile.
 SET check_function_bodies = off;
@@ -17,18 +17,6 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION recording_transaction() IS
     'The current transaction as a number that grows for as long as the database lives: what a restored database adds to its server''s own numbers is put in by follow_server.';
-
--- 0 for what is there, which costs no rewriting.
-ALTER TABLE processing_metrics ADD COLUMN IF NOT EXISTS recorded_in bigint NOT NULL DEFAULT 0;
-ALTER TABLE processing_metrics ALTER COLUMN recorded_in SET DEFAULT recording_transaction();
-ALTER TABLE processing_metrics_running ALTER COLUMN recorded_in SET DEFAULT 0;      -- only ends are rolled up
-ALTER TABLE error_tracking ADD COLUMN IF NOT EXISTS recorded_in bigint NOT NULL DEFAULT 0;
-ALTER TABLE error_tracking ALTER COLUMN recorded_in SET DEFAULT recording_transaction();
-ALTER TABLE performance_monitoring ADD COLUMN IF NOT EXISTS recorded_in bigint NOT NULL DEFAULT 0;
-ALTER TABLE performance_monitoring ALTER COLUMN recorded_in SET DEFAULT recording_transaction();
-COMMENT ON COLUMN processing_metrics_history.recorded_in IS 'The transaction that recorded the end; 0 for what was recorded before there were rollups.';
-COMMENT ON COLUMN error_tracking.recorded_in IS 'The transaction that recorded the error; 0 for what was recorded before there were rollups.';
-COMMENT ON COLUMN performance_monitoring.recorded_in IS 'The transaction that recorded the measurement; 0 for what was recorded before there were rollups.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- The tables.
@@ -220,12 +208,6 @@ $body$;
 COMMENT ON FUNCTION rolled_span(timestamptz, timestamptz, timestamptz, timestamptz) IS
     'The part of a span that rollups answer for: minutes from its beginning, hours in the middle, minutes to its end. What lies before and behind is read from the facts.';
 
-CREATE OR REPLACE VIEW task_facts AS
-SELECT h.end_time, h.recorded_in, h.task_type, h.status, log_bucket(h.duration_seconds) AS bucket, h.duration_seconds AS seconds,
-    h.input_size, h.output_size, h.start_time, h.worker_id
-FROM processing_metrics_history h;
-COMMENT ON VIEW task_facts IS 'Ended tasks as rollups see them.';
-
 CREATE OR REPLACE FUNCTION tasks_between(p_from timestamptz, p_to timestamptz, p_task_type text DEFAULT NULL, p_step interval DEFAULT NULL)
 RETURNS TABLE (step integer, task_type text, status text, bucket integer, tasks bigint, seconds double precision, max_seconds double precision,
     input_size numeric, output_size numeric, first_end timestamptz, last_end timestamptz, last_start timestamptz, workers bit(512))
@@ -272,10 +254,6 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION step_of(interval, timestamptz, timestamptz) IS 'How many whole steps a moment lies before the end of a span; 0 without steps.';
 
-CREATE OR REPLACE VIEW error_facts AS
-SELECT e.occurred_at, e.recorded_in, e.component, e.error_type, e.severity, e.task_id FROM error_tracking e;
-COMMENT ON VIEW error_facts IS 'Errors as rollups see them.';
-
 CREATE OR REPLACE FUNCTION errors_between(p_from timestamptz, p_to timestamptz, p_component text DEFAULT NULL, p_step interval DEFAULT NULL)
 RETURNS TABLE (step integer, component text, error_type text, severity text, errors bigint, first_at timestamptz, last_at timestamptz, tasks bit(512))
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
@@ -312,12 +290,6 @@ END
 $body$;
 COMMENT ON FUNCTION errors_between(timestamptz, timestamptz, text, interval) IS
     'The errors after a moment and up to another, of one component or all, by component, type and severity; with a step also by steps (0 the newest; to the minute, unless the end of the span is a whole one).';
-
-CREATE OR REPLACE VIEW metric_facts AS
-SELECT p.recorded_at, p.recorded_in, date_bin('1 hour', p.recorded_at, '0001-01-01 00:00:00+00') AS hour, p.metric_name, p.metric_type, p.component, p.unit,
-    log_bucket(p.value) AS bucket, p.value
-FROM performance_monitoring p;
-COMMENT ON VIEW metric_facts IS 'Measurements as rollups see them.';
 
 CREATE OR REPLACE FUNCTION metrics_since(p_hour timestamptz)
 RETURNS TABLE (hour timestamptz, metric_name text, metric_type text, component text, unit text,
@@ -780,25 +752,7 @@ $body$;
 COMMENT ON FUNCTION index_past_day(timestamptz) IS
     'Makes the part of a partitioned index for one day before yesterday that an upgrade has left out; false when there is none, or somebody writes to it. Who records into that day meanwhile waits.';
 
--- squawk-ignore require-concurrent-index-creation
-CREATE INDEX IF NOT EXISTS processing_metrics_history_recorded_in ON ONLY processing_metrics_history (recorded_in);
--- squawk-ignore require-concurrent-index-creation
-CREATE INDEX IF NOT EXISTS error_tracking_recorded_in ON ONLY error_tracking (recorded_in);
--- squawk-ignore require-concurrent-index-creation
-CREATE INDEX IF NOT EXISTS performance_monitoring_recorded_in ON ONLY performance_monitoring (recorded_in);
-
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
-
--- A new database rolls up from the beginning, one that holds facts from its first empty day on.
-INSERT INTO rollup_state (next_transaction, open_transactions, rolled_at, minutes_since, hours_since, server)
-SELECT 1, '{}', clock_timestamp(), s.since, s.since, server_identity()
-FROM (SELECT GREATEST(index_empty_days('processing_metrics_history_recorded_in', 'processing_metrics_history'), index_empty_days('error_tracking_recorded_in', 'error_tracking'),
-    index_empty_days('performance_monitoring_recorded_in', 'performance_monitoring')) AS since) AS s
-ON CONFLICT (only_row) DO NOTHING;
-
 DO $do$ BEGIN PERFORM ensure_partitions(); END $do$;
-
-DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 RESET client_min_messages;
 RESET check_function_bodies;
-DO $do$ BEGIN PERFORM grant_to_roles(); END $do$;

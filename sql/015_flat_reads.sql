@@ -403,4 +403,3 @@ COMMENT ON FUNCTION blind_evidence(timestamptz, timestamptz) IS 'What automon ca
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 RESET client_min_messages;
 RESET check_function_bodies;
-DO $do$ BEGIN PERFORM grant_to_roles(); END $do$;

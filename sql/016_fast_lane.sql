@@ -109,7 +109,7 @@ BEGIN
     RETURN CASE
         WHEN p_alert_type IN ('error_rate', 'critical_errors', 'failure_rate', 'component_health') AND v_top->>'message' <> '' THEN public.error_signature(v_top->>'message')
         WHEN p_alert_type IN ('error_rate', 'critical_errors') AND v_top->>'what' <> '' THEN v_top->>'what'
-        WHEN p_alert_type LIKE 'host\_%' THEN 'host ' || split_part(p_source, ' ', 1)
+        WHEN starts_with(p_alert_type, 'host_') THEN 'host ' || split_part(p_source, ' ', 1)
         ELSE replace(p_alert_type, '_', ' ')
     END;
 END
@@ -152,11 +152,6 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION tell_of_trouble() IS 'Tells services, once a transaction, that something was recorded that should be judged at once.';
-
-DROP TRIGGER IF EXISTS tell_of_critical_errors ON error_tracking;
-CREATE TRIGGER tell_of_critical_errors AFTER INSERT ON error_tracking FOR EACH ROW WHEN (NEW.severity = 'critical') EXECUTE FUNCTION tell_of_trouble();
-DROP TRIGGER IF EXISTS tell_of_unhealthy_components ON system_health;
-CREATE TRIGGER tell_of_unhealthy_components AFTER INSERT ON system_health FOR EACH ROW WHEN (NEW.status <> 'healthy') EXECUTE FUNCTION tell_of_trouble();
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- The look.
@@ -292,4 +287,3 @@ COMMENT ON FUNCTION run_monitoring_checks(timestamptz) IS
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 RESET client_min_messages;
 RESET check_function_bodies;
-DO $do$ BEGIN PERFORM grant_to_roles(); END $do$;

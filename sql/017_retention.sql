@@ -6,14 +6,6 @@
 SET check_function_bodies = off;
 SET client_min_messages = warning;
 
--- Finds what expires by severity, and the oldest of each, without a look at what stays; on the days that hold errors
--- already it is made by and by.
--- squawk-ignore require-concurrent-index-creation
-CREATE INDEX IF NOT EXISTS error_tracking_severity ON ONLY error_tracking (severity, occurred_at);
-DO $do$ BEGIN PERFORM index_empty_days('error_tracking_severity', 'error_tracking'); END $do$;
--- squawk-ignore require-concurrent-index-creation
-CREATE INDEX IF NOT EXISTS system_health_ended_at ON system_health (ended_at) WHERE ended_at IS NOT NULL;
-
 -- ---------------------------------------------------------------------------------------------------------------
 -- Terms.
 
@@ -501,4 +493,3 @@ COMMENT ON FUNCTION check_automon_alerts(timestamptz) IS 'Checks automon''s own 
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 RESET client_min_messages;
 RESET check_function_bodies;
-DO $do$ BEGIN PERFORM grant_to_roles(); END $do$;

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from automon.migrate import migrate
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresUnderTest, copy_server, make_directory
+from tests.support.sessions import THROUGH_POOLER, connect
+
+# The next transaction of a session goes to another connection whenever there is one.
+UNFORGIVING = {"server_round_robin": 1, "ignore_startup_parameters": "options", "max_client_conn": 1000}
+EMPTY_PATH = "SET search_path = ''"
 
 
 @pytest.fixture(scope="session")
@@ -56,12 +63,42 @@ def template_database(postgres_server: PostgresUnderTest) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def url_of(postgres_server: PostgresUnderTest, postgres_directory: Path) -> Iterator[Callable[[str], str]]:
+    """The way to a database of the shared server: straight, or through a pooler when AUTOMON_TEST_POOLER says so."""
+    if not THROUGH_POOLER:
+        yield postgres_server.address.socket_url
+        return
+    with PgBouncer(
+        postgres_server, postgres_directory / "pooler", pool_size=20, settings=UNFORGIVING, each_connection=EMPTY_PATH
+    ) as pooler:
+        yield pooler.url
+
+
 @pytest.fixture
-def database_url(postgres_server: PostgresUnderTest, template_database: str) -> Iterator[str]:
+def database_url(
+    request: pytest.FixtureRequest,
+    postgres_server: PostgresUnderTest,
+    template_database: str,
+    url_of: Callable[[str], str],
+) -> Iterator[str]:
     """The URL of a migrated database for this test alone."""
+    needs_session = request.node.get_closest_marker("session")
+    if THROUGH_POOLER and needs_session is not None:
+        pytest.skip(f"a pooler in transaction mode does not keep {needs_session.args[0]}")
     name = postgres_server.create_database(template_database)
-    yield postgres_server.address.socket_url(name)
+    url = url_of(name)
+    if THROUGH_POOLER:
+        have_connections(url, 3)
+    yield url
     postgres_server.drop_database(name)
+
+
+def have_connections(url: str, count: int) -> None:
+    """Make a pooler connect so many times to a database: as often as there are transactions at once."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(psycopg.connect(url)).execute("SELECT 1")
 
 
 @pytest.fixture
@@ -75,7 +112,7 @@ def empty_database_url(postgres_server: PostgresUnderTest) -> Iterator[str]:
 @pytest.fixture
 def connection(database_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """An autocommit connection to `database_url` that finds nothing by an unqualified name."""
-    with psycopg.connect(database_url, autocommit=True, options="-c search_path=") as link:
+    with connect(database_url) as link:
         yield link
 
 

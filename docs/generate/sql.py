@@ -81,6 +81,7 @@ Row = dict[str, Any]
 def describe(connection: psycopg.Connection[Any]) -> str:
     """Return the page for the database that the connection leads to, which must be migrated into "public"."""
     connection.execute("SET search_path = public")
+    connection.execute("SET IntervalStyle = 'postgres'")
     functions = _rows(connection, _FUNCTIONS)
     relations = _rows(connection, _RELATIONS)
     parts = [

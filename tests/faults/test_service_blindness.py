@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from signal import SIGCONT, SIGSTOP
+from signal import SIGCONT
 
 from tests.faults.conftest import StartService
 from tests.support.proxy import TcpProxy
@@ -140,7 +140,7 @@ def test_the_only_service_tells_once_that_it_was_frozen(
     service = start_service(SOON, channels_of(slack))
     service.wait_until_ready()
     wait_for_beat(look, service)
-    service.send(SIGSTOP)
+    service.freeze()
     let_a_minute_pass(look)
 
     service.send(SIGCONT)

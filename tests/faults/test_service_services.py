@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from signal import SIGCONT, SIGSTOP
+from signal import SIGCONT
 
 import psycopg
 import pytest
@@ -53,7 +53,7 @@ def end_lease(look: Look, service: ServiceProcess) -> None:
 @contextmanager
 def frozen(service: ServiceProcess) -> Iterator[None]:
     """Stop a service where it is, as a machine that sleeps does, until the block ends."""
-    service.send(SIGSTOP)
+    service.freeze()
     try:
         yield
     finally:
@@ -198,7 +198,7 @@ def test_a_service_that_freezes_between_its_claim_and_its_message_does_not_send_
         )
         wait_until(lambda: look.connection.execute(waiting).fetchone() == (True,), what="a claim that waits")
         asked = look.one("SELECT clock_timestamp()")
-        first.send(SIGSTOP)
+        first.freeze()
     look.wait_for("SELECT status = 'sending' FROM public.alert_deliveries")
     end_lease(look, first)
     start_services(start_service, 1, channels_of(slack))

@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.postgres import PostgresUnderTest
+from automon.embedded.binaries import find_binaries
+from tests.support.postgres import BIN_DIR, PostgresUnderTest
 from tests.support.small_disk import SmallDisk
 from tests.support.waiting import wait_for_end, wait_until
 
@@ -21,6 +22,8 @@ INSERT = "INSERT INTO public.kept SELECT repeat(md5(number::text), 30) FROM gene
 COUNT = "SELECT count(*) FROM public.kept"
 # A megabyte of journal and nothing else.
 WRITE_JOURNAL = "SELECT pg_logical_emit_message(false, 'journal', repeat('x', 1000000))"
+
+FIRST_MAJOR_TO_GIVE_UP = 15
 
 KILLED_WITH_A_DISK = """\
 import os, pathlib, signal, sys
@@ -81,6 +84,8 @@ def test_a_session_outlives_a_full_disk(disk: SmallDisk) -> None:
 
 
 def test_a_server_that_cannot_write_its_journal_gives_up_and_starts_again_when_there_is_room(disk: SmallDisk) -> None:
+    if find_binaries(BIN_DIR).major < FIRST_MAJOR_TO_GIVE_UP:
+        pytest.skip("before version 15 a crash frees the room of statistics, in which the server comes back by itself")
     execute(disk.server, MAKE_TABLE)
     execute(disk.server, INSERT)
     disk.fill()

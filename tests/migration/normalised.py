@@ -68,6 +68,8 @@ _SHAPE = (_RELATIONS, _TYPES, _COLUMNS, _CONSTRAINTS, _INDEXES, _RELATION_GRANTS
 
 def _described(connection: psycopg.Connection[Any], queries: tuple[str, ...], schema: str) -> list[str]:
     connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [schema])
+    for form in ("TimeZone = 'UTC'", "DateStyle = 'ISO'", "IntervalStyle = 'postgres'"):
+        connection.execute(f"SET {form}".encode())
     found = [
         row for query in queries for row in connection.execute(query.encode(), {"schema": f'"{schema}"'}).fetchall()
     ]

@@ -412,12 +412,7 @@ TABLE processing_metrics PARTITION BY LIST (((end_time IS NULL))) ROW LEVEL SECU
     step_timings jsonb
     error_message text
     recorded_in bigint NOT NULL DEFAULT recording_transaction()
-    CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
-    CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
-    CONSTRAINT progress_is_a_percentage CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
-    CONSTRAINT running_iff_not_ended CHECK (((end_time IS NULL) = (status = 'running'::text)))
-    CONSTRAINT sizes_are_not_negative CHECK (((input_size >= 0) AND (output_size >= 0)))
-    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+    CONSTRAINT is_a_task CHECK (is_task(status, start_time, end_time, duration_seconds, input_size, output_size, progress)) NOT VALID
 
 TABLE processing_metrics_history PARTITION BY RANGE (end_time) FOR VALUES IN (false) ROW LEVEL SECURITY
     -- The tasks that have ended, a partition for each UTC day of their end.
@@ -437,12 +432,7 @@ TABLE processing_metrics_history PARTITION BY RANGE (end_time) FOR VALUES IN (fa
     step_timings jsonb
     error_message text
     recorded_in bigint NOT NULL DEFAULT recording_transaction()  -- The transaction that recorded the end; 0 for what was recorded before there were rollups.
-    CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
-    CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
-    CONSTRAINT progress_is_a_percentage CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
-    CONSTRAINT running_iff_not_ended CHECK (((end_time IS NULL) = (status = 'running'::text)))
-    CONSTRAINT sizes_are_not_negative CHECK (((input_size >= 0) AND (output_size >= 0)))
-    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+    CONSTRAINT is_a_task CHECK (is_task(status, start_time, end_time, duration_seconds, input_size, output_size, progress)) NOT VALID
     CREATE INDEX processing_metrics_history_end_time ON ONLY processing_metrics_history USING btree (end_time)
     CREATE INDEX processing_metrics_history_recorded_in ON ONLY processing_metrics_history USING btree (recorded_in)
     CREATE INDEX processing_metrics_history_start_time ON ONLY processing_metrics_history USING btree (start_time)
@@ -468,13 +458,8 @@ TABLE processing_metrics_running FOR VALUES IN (true) WITH (fillfactor=70, autov
     step_timings jsonb
     error_message text
     recorded_in bigint NOT NULL DEFAULT 0
-    CONSTRAINT duration_set_iff_ended CHECK (((end_time IS NULL) = (duration_seconds IS NULL)))
-    CONSTRAINT ends_after_start CHECK ((end_time >= start_time))
+    CONSTRAINT is_a_task CHECK (is_task(status, start_time, end_time, duration_seconds, input_size, output_size, progress)) NOT VALID
     CONSTRAINT one_running_row_per_task UNIQUE (task_id)
-    CONSTRAINT progress_is_a_percentage CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
-    CONSTRAINT running_iff_not_ended CHECK (((end_time IS NULL) = (status = 'running'::text)))
-    CONSTRAINT sizes_are_not_negative CHECK (((input_size >= 0) AND (output_size >= 0)))
-    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
     CREATE UNIQUE INDEX one_running_row_per_task ON processing_metrics_running USING btree (task_id)
 
 TABLE queue_monitoring PARTITION BY RANGE (recorded_at) ROW LEVEL SECURITY
@@ -1294,6 +1279,10 @@ FUNCTION is_silenced(p_alert_type text, p_source text, p_at timestamp with time 
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Whether a silence covers an alert at a moment.
 
+FUNCTION is_task(p_status text, p_start_time timestamp with time zone, p_end_time timestamp with time zone, p_duration_seconds double precision, p_input_size bigint, p_output_size bigint, p_progress double precision) RETURNS boolean
+    PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
+    -- Whether a row can be a task: a known status, an end and a duration if and only if it does not run, no end before its start, no negative size, progress in percent.
+
 FUNCTION is_uuid(p_value text) RETURNS boolean
     SQL IMMUTABLE PARALLEL SAFE
     -- Whether a text is a UUID.
@@ -1501,7 +1490,7 @@ FUNCTION record_errors(p_errors jsonb) RETURNS jsonb
 
 FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Records a look at a host: {"cpu_percent", "memory_percent", "swap_percent", "load_per_core", "disks": [{"mount", "percent", …}], …}. True when stored, false when that moment is known. Raises AM001, AM005.
+    -- Records a look at a host: {"cpu_percent", "memory_percent", "swap_percent", "load_per_core", "disks": [{"mount", "percent", ...}], ...}. True when stored, false when that moment is known. Raises AM001, AM005.
     GRANT EXECUTE TO automon_writer
 
 FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp without time zone) RETURNS boolean

@@ -21,17 +21,18 @@ from tests.migration.normalised import describe, everything
 from tests.migration.released import RELEASED, copy_of_release
 from tests.support.calls import Calls
 from tests.support.psql import SQL_FOLDER, migrate_with_psql, psql, run_psql
+from tests.support.sessions import connect
 
 FILES = [file for file, _ in manifest()]
 
 
 def described(url: str, schema: str = "public") -> list[str]:
-    with psycopg.connect(url) as connection:
+    with connect(url, search_path="public") as connection:
         return everything(connection, schema)
 
 
 def ledger(url: str, schema: str = "public") -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
+    with connect(url, search_path="public") as connection:
         query = sql.SQL("SELECT file, checksum, applied_at FROM {}.monitoring_migrations ORDER BY file").format(
             sql.Identifier(schema)
         )
@@ -104,7 +105,7 @@ def test_the_orchestrator_refuses_what_is_newer_than_its_last_file() -> None:
 
 @pytest.mark.parametrize("with_psql", [True, False], ids=["psql", "automon migrate"])
 def test_a_failing_file_leaves_nothing_behind(empty_database_url: str, *, with_psql: bool) -> None:
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         connection.execute("CREATE VIEW v_active_alerts AS SELECT 'of somebody else'::text AS said")
 
     if with_psql:
@@ -113,7 +114,7 @@ def test_a_failing_file_leaves_nothing_behind(empty_database_url: str, *, with_p
         with pytest.raises(MigrationError, match="the schema was not changed"):
             migrate(empty_database_url)
 
-    with psycopg.connect(empty_database_url) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         left = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchall()
         functions = connection.execute(
             "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
@@ -125,7 +126,7 @@ def test_a_failing_file_leaves_nothing_behind(empty_database_url: str, *, with_p
 def changed_file(empty_database_url: str) -> str:
     """A database in which the second file was another one when it was applied."""
     migrate(empty_database_url)
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         connection.execute("UPDATE monitoring_migrations SET checksum = repeat('0', 64) WHERE file = %s", [FILES[1]])
     return empty_database_url
 
@@ -157,7 +158,7 @@ def test_psql_refuses_a_file_that_was_changed_after_it_was_applied(changed_file:
 def newer_schema(empty_database_url: str) -> str:
     """A database that an automon of a later time has migrated."""
     migrate(empty_database_url)
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         connection.execute(
             "INSERT INTO monitoring_migrations (file, checksum, version) VALUES ('990_of_tomorrow.sql', repeat('9', 64), '9.9.0')"
         )
@@ -214,14 +215,14 @@ def test_the_files_can_be_run_again_in_their_order_and_change_nothing(empty_data
 
 
 def test_a_file_that_is_run_again_keeps_the_facts_and_the_settings(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with connect(database_url, search_path="public") as connection:
         calls = Calls(connection)
         calls("start_task_tracking", "kept", "ocr")
         calls("set_setting", "retention.queue_days", 3)
         calls("set_threshold", "error_rate", "*", 1, 2, 3, 4)
 
         for file in FILES:
-            psql(database_url, "-f", str(SQL_FOLDER / file))
+            psql(database_url, "-f", str(SQL_FOLDER / file), search_path="public")
 
         assert calls.one("SELECT task_id FROM public.processing_metrics") == "kept"
         assert calls("setting", "retention.queue_days") == 3
@@ -233,7 +234,7 @@ def test_a_schema_may_have_a_name_that_needs_quotes(empty_database_url: str, sch
     migrate(empty_database_url, schema=schema)
     migrate_with_psql(empty_database_url, schema=schema)
 
-    with psycopg.connect(empty_database_url, autocommit=True, options="-c search_path=") as connection:
+    with connect(empty_database_url) as connection:
         calls = Calls(connection, schema)
         assert calls("start_task_tracking", "t", "ocr") is True
         assert calls("complete_task_tracking", "t", "completed", p_at=datetime.now(UTC)) is True
@@ -246,7 +247,7 @@ def test_a_name_that_could_be_taken_for_code_is_refused(empty_database_url: str,
     with pytest.raises(MigrationError, match="invalid_name: the schema"):
         migrate(empty_database_url, schema=schema)
 
-    with psycopg.connect(empty_database_url) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         assert connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", [schema]).fetchone() == (True,)
 
 
@@ -254,7 +255,7 @@ def test_a_schema_of_its_own_has_what_public_has(empty_database_url: str) -> Non
     migrate_with_psql(empty_database_url)
     migrate_with_psql(empty_database_url, schema="monitoring")
 
-    with psycopg.connect(empty_database_url) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         assert describe(connection, "monitoring") == describe(connection, "public")
 
 
@@ -262,7 +263,7 @@ def test_a_schema_of_its_own_has_what_public_has(empty_database_url: str) -> Non
 def side_by_side(empty_database_url: str) -> Iterator[tuple[Calls, Calls]]:
     migrate(empty_database_url)
     migrate(empty_database_url, schema="monitoring")
-    with psycopg.connect(empty_database_url, autocommit=True, options="-c search_path=") as connection:
+    with connect(empty_database_url) as connection:
         yield Calls(connection), Calls(connection, "monitoring")
 
 
@@ -308,7 +309,7 @@ ROWS = " UNION ALL ".join(
 
 def test_functions_of_others_in_the_same_schema_are_left_alone(empty_database_url: str) -> None:
     foreign = "CREATE FUNCTION app.total() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM public.orders); END'"
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, search_path="public") as connection:
         connection.execute("CREATE SCHEMA app")
         connection.execute("CREATE TABLE public.orders (id bigint)")
         connection.execute(foreign)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -21,8 +23,12 @@ DAY = timedelta(days=1)
 Row = dict[str, Any]
 
 
+# Unescaped: a database whose encoding is not UTF-8 may not know what an escape stands for.
+dumps = partial(json.dumps, ensure_ascii=False)
+
+
 def adapted(value: object) -> object:
-    return Jsonb(value) if isinstance(value, Mapping) else value
+    return Jsonb(value, dumps) if isinstance(value, Mapping) else value
 
 
 class Calls:
@@ -59,6 +65,12 @@ class Calls:
         with self.connection.cursor(row_factory=dict_row) as cursor:
             cursor.execute(query, values)
             return cursor.fetchall() if cursor.description else []
+
+    def use_usual_forms(self) -> None:
+        """Have moments and spans written as they are here, whatever the database's settings say."""
+        self.ask(
+            "SELECT set_config(name, value, false) FROM (VALUES ('TimeZone', 'UTC'), ('DateStyle', 'ISO'), ('IntervalStyle', 'postgres')) AS form (name, value)"
+        )
 
     # Facts in numbers -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import pytest
@@ -36,14 +36,25 @@ class PgBouncer:
 
     The rest is as PgBouncer comes: it refuses startup parameters that it does not know, and resets nothing between
     transactions. Prepared statements are not carried over, as in its versions before 1.21. `server` must be running;
-    skips the test when there is no PgBouncer.
+    skips the test when there is no PgBouncer. `settings` go before what it sets otherwise.
     """
 
-    def __init__(self, server: PostgresUnderTest, folder: Path, *, pool_size: int = 2) -> None:
+    def __init__(
+        self,
+        server: PostgresUnderTest,
+        folder: Path,
+        *,
+        pool_size: int = 2,
+        settings: Mapping[str, object] = MappingProxyType({}),
+        each_connection: str = "",
+    ) -> None:
+        """`each_connection` is a statement with which a connection to the server begins."""
         self._program = _find_pgbouncer()
         self._server = server
         self._folder = folder
         self._pool_size = pool_size
+        self._settings = settings
+        self._each_connection = each_connection
         self._password = server.password_file.read_text(encoding="utf-8").strip()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -100,7 +111,7 @@ class PgBouncer:
             )
 
     def _config(self, users: Path) -> str:
-        pooler = {
+        pooler: dict[str, object] = {
             "listen_addr": HOST,
             "listen_port": self.port,
             "unix_socket_dir": "",
@@ -112,7 +123,11 @@ class PgBouncer:
         }
         if _version(self._program) >= _FIRST_WITH_PREPARED_STATEMENTS:
             pooler["max_prepared_statements"] = 0
-        databases = {"*": f"host={HOST} port={self._server.address.port}"}
+        pooler.update(self._settings)
+        begin = self._each_connection.replace("'", "''")
+        databases = {
+            "*": f"host={HOST} port={self._server.address.port}" + (f" connect_query='{begin}'" if begin else "")
+        }
         return _section("databases", databases) + _section("pgbouncer", pooler)
 
     def _became_ready(self) -> bool:

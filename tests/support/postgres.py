@@ -21,6 +21,7 @@ from automon.embedded.account import Account
 from automon.embedded.binaries import Binaries
 from automon.embedded.log import ServerLog
 from automon.embedded.postmaster import read_pid_file, serves
+from tests.support.kinds import CHOSEN, DatabaseKind
 
 BIN_DIR = Path(os.environ["AUTOMON_TEST_PG_BIN"]) if os.environ.get("AUTOMON_TEST_PG_BIN") else None
 _MEMORY = Path("/dev/shm")
@@ -29,7 +30,7 @@ _PREFIX = "automon-tests-"
 # Autovacuum would make plans and timings differ from run to run; a test that needs statistics asks for them.
 # Shared memory in the data directory goes with it, whoever is killed.
 _SETTINGS = {"autovacuum": "off", "dynamic_shared_memory_type": "mmap"}
-_FIRST_MAJOR_WITH_STRATEGY = 150_000
+_FIRST_WITH_STRATEGY = 150_000
 
 
 class PostgresUnderTest(EmbeddedPostgres):
@@ -63,15 +64,23 @@ class PostgresUnderTest(EmbeddedPostgres):
         self._process.kill()
         self._process.wait()
 
-    def create_database(self, template: str = "template0") -> str:
-        """Copy that database and return the name of the copy."""
+    def create_database(self, template: str | None = None, kind: DatabaseKind = CHOSEN) -> str:
+        """Make a database of that kind, a copy of `template` if one of the same kind is named, and return its name."""
         name = f"test_{next(self._numbers)}"
         with psycopg.connect(self.address.socket_url("postgres"), autocommit=True) as admin:
             # Copying the files is faster than logging the pages when nothing is synced.
-            copy = " STRATEGY FILE_COPY" if admin.info.server_version >= _FIRST_MAJOR_WITH_STRATEGY else ""
+            copy = " STRATEGY FILE_COPY" if admin.info.server_version >= _FIRST_WITH_STRATEGY else ""
             admin.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}" + copy).format(sql.Identifier(name), sql.Identifier(template))
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}" + copy).format(
+                    sql.Identifier(name), sql.Identifier(template or "template0")
+                )
+                + (sql.SQL("") if template else kind.fixed(admin.info.server_version))
             )
+            for statement in kind.settings_of(name):  # a copy does not have them
+                admin.execute(statement)
+        if not template and kind.inhabitants:
+            with psycopg.connect(self.address.socket_url(name), autocommit=True) as link:
+                link.execute(kind.inhabitants)
         return name
 
     def drop_database(self, name: str) -> None:

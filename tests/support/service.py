@@ -233,6 +233,13 @@ class ServiceProcess:
     def send(self, number: Signals) -> None:
         self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        """Stop it as a suspended machine does, and wait until no thread of it runs any more."""
+        self.send(Signals.SIGSTOP)
+        wait_until(
+            lambda: all(map(_is_stopped, Path("/proc", str(self.pid), "task").iterdir())), what="a frozen service"
+        )
+
     def reload(self, config: Document | str) -> None:
         """Write another config and tell the service of it."""
         write_config(self.folder, config)
@@ -265,6 +272,10 @@ class ServiceProcess:
         told = f"{self.stdout}\n{self.stderr}"
         for secret in secrets_in(self._environment):
             assert secret not in told, f"a secret was told: {secret}"
+
+
+def _is_stopped(thread: Path) -> bool:
+    return (thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
 
 
 def secrets_in(environment: Mapping[str, str]) -> set[str]:

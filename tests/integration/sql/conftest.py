@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-import psycopg
 import pytest
 
 from tests.support.calls import Calls
+from tests.support.sessions import connect
 
 NewSession = Callable[[], Calls]
 
@@ -17,7 +17,7 @@ def new_session(database_url: str) -> Iterator[NewSession]:
     with ExitStack() as stack:
 
         def open_session() -> Calls:
-            return Calls(stack.enter_context(psycopg.connect(database_url, autocommit=True, options="-c search_path=")))
+            return Calls(stack.enter_context(connect(database_url)))
 
         yield open_session
 

@@ -33,6 +33,7 @@ def test_a_channel_hears_what_it_is_for(calls: Calls) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.session("LISTEN")
 def test_whoever_listens_is_told_at_once_that_there_is_something_to_send(calls: Calls) -> None:
     calls.configure(channels=[channel()])
     calls.ask("LISTEN automon_deliveries")

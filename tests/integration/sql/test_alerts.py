@@ -183,6 +183,7 @@ def test_an_evaluation_that_comes_late_does_not_open_again_what_was_resolved_sin
     assert len(alerts(calls)) == 1
 
 
+@pytest.mark.session("SET lock_timeout")
 def test_evaluations_that_come_at_once_wait_for_each_other(calls: Calls, new_session: NewSession) -> None:
     first, second = new_session(), new_session()
     first.ask("BEGIN")

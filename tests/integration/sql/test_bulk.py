@@ -500,7 +500,7 @@ def test_a_moment_may_be_written_in_any_form_of_iso_8601(calls: Calls, zone: tim
         (KINDS[0], {"output_size": 2**63}, "invalid_number: output_size is 9223372036854775808"),
         (KINDS[0], {"output_size": [1]}, "invalid_number: output_size is [1]"),
         (KINDS[2], {"value": "12"}, "invalid_number: the value of 'duration' is 12"),
-        (KINDS[2], {"value": 10**400}, "invalid_number: the value of 'duration' is 1" + 59 * "0" + "…"),
+        (KINDS[2], {"value": 10**400}, "invalid_number: the value of 'duration' is 1" + 59 * "0" + "..."),
         (KINDS[2], {"value": {}}, "invalid_number: the value of 'duration' is {}"),
     ],
 )

@@ -73,6 +73,7 @@ def test_a_canary_that_nobody_signs_is_of_the_sessions_user(told: Calls, by: str
     assert claimed(told)["asked_by"] == told.connection.info.user
 
 
+@pytest.mark.session("LISTEN")
 def test_whoever_sends_is_told_at_once_that_there_is_a_canary(told: Calls) -> None:
     told.ask("LISTEN automon_deliveries")
     ask(told)

@@ -370,6 +370,7 @@ def test_a_stopped_channel_sends_nothing_until_somebody_resumes_it(alone: Calls)
     assert {source for source, _ in told_of(alone, "ops")} >= {"s0", "s1", "n0"}
 
 
+@pytest.mark.session("LISTEN")
 def test_resuming_a_channel_tries_all_that_waits_at_once(alone: Calls) -> None:
     open_alerts(alone, "a", "b")
     fail_next(alone, p_retry_after=HOUR)

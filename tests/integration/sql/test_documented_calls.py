@@ -58,6 +58,7 @@ def test_the_shipped_thresholds_are_in_force_without_any_configuration(empty_dat
     rows = answer(
         empty_database_url,
         "SELECT alert_type, low, medium, high, critical FROM monitoring_thresholds WHERE alert_type IN ('error_rate', 'processing_time', 'queue_backlog') ORDER BY 1",
+        "public",
     )
 
     assert rows.splitlines() == [

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.support.calls import DAY, NOON, Calls, channel
 from tests.support.postgres import PostgresUnderTest
+from tests.support.sessions import connect
 
 ROWS = 200_000
 DAYS = 10
@@ -36,9 +36,7 @@ SEED = [
 def history(postgres_server: PostgresUnderTest, template_database: str) -> Iterator[Calls]:
     """A session on a database with ten days of tasks, errors and queue reports; its tests leave the facts as they are."""
     name = postgres_server.create_database(template_database)
-    with psycopg.connect(
-        postgres_server.address.socket_url(name), autocommit=True, options="-c search_path="
-    ) as connection:
+    with connect(postgres_server.address.socket_url(name)) as connection:
         for statement in SEED:
             connection.execute(
                 statement.encode(), {"noon": NOON, "rows": ROWS, "days": DAYS} if "%(" in statement else None

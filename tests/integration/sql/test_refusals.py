@@ -124,7 +124,7 @@ def refused(calls: Calls, call: str, *values: object) -> psycopg.errors.Diagnost
 @pytest.mark.parametrize("refusal", REFUSALS, ids=[refusal.name for refusal in REFUSALS])
 def test_it_refuses(calls: Calls, refusal: Refusal) -> None:
     calls("start_task_tracking", "running", "ocr", p_at=NOON)
-    calls.ask("SET TimeZone = 'UTC'")
+    calls.use_usual_forms()
     before = facts(calls)
 
     said = refused(calls, refusal.call)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import automon.migrate
+from automon.migrate import migrate
 from tests.integration.sql.conftest import NewSession
+from tests.migration.released import copy_of_release
 from tests.support.calls import DAY, HOUR, MINUTE, NOON, SECOND, Calls
 
 TABLES = "public.processing_metrics, public.error_tracking, public.performance_monitoring, public.task_minutes, public.task_hours, public.error_minutes, public.error_hours, public.metric_hours"
@@ -240,20 +242,15 @@ def test_how_many_names_a_sketch_has_seen_is_known_closely(calls: Calls) -> None
 # Beginning, restoring, forgetting ----------------------------------------------------------------------------------
 
 
-def test_a_database_that_has_facts_begins_with_its_next_whole_day(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    everything = automon.migrate.manifest()
-    monkeypatch.setattr(automon.migrate, "manifest", lambda: everything[:12])
-    automon.migrate.migrate(empty_database_url)
+def test_a_database_that_has_facts_begins_with_its_next_whole_day(empty_database_url: str, tmp_path: Path) -> None:
+    migrate(empty_database_url, folder=copy_of_release("0.1.0", tmp_path / "sql"))
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         calls = Calls(connection)
         now: datetime = calls.one("SELECT now()")
         record(calls, 1, now - DAY, 5)
         record(calls, 2, now, 5)
 
-        monkeypatch.setattr(automon.migrate, "manifest", lambda: everything)
-        automon.migrate.migrate(empty_database_url)
+        migrate(empty_database_url)
         record(calls, 3, now, 5)
         roll_up_all(calls)
 
@@ -332,6 +329,7 @@ def test_rollups_that_are_up_to_date_are_not_behind_however_long_nothing_happens
 
 def test_rollups_that_nobody_makes_say_since_when(calls: Calls) -> None:
     record(calls, 1, NOON, 5)
+    calls.ask("UPDATE public.rollup_state SET rolled_at = clock_timestamp()")
 
     late = lag(calls, 60)
 

@@ -215,7 +215,7 @@ def test_a_day_begins_at_midnight_utc_whatever_the_time_zone_of_the_session(call
             "SELECT right(tableoid::regclass::text, 8) AS day FROM public.error_tracking ORDER BY occurred_at"
         )
     ] == ["20240513", "20240514"]
-    calls.ask("SET TimeZone = 'UTC'")
+    calls.use_usual_forms()
     bounds = (
         "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = 'public.error_tracking_20240514'::regclass"
     )
