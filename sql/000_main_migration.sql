@@ -182,7 +182,7 @@ SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', 'ca17bffbbf22e0b33681c63342009d5a5775fbee2929d4f58ca6a6ccfbacb3a6') AS pending \gset
+SELECT begin_migration('014_rollups.sql', 'e1d4754a5f447ffb8c4d0f3908cb015dd78f863ecfeca789e15827222928f7a2') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif

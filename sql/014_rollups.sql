@@ -341,15 +341,15 @@ COMMENT ON FUNCTION metrics_since(timestamptz) IS 'The measurements from the beg
 -- The job. What it looks for is little, at the end of the index by recording, which the planner cannot know: hence the
 -- order that it is read in, and the settings of its functions.
 
-CREATE OR REPLACE FUNCTION add_tasks(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+CREATE OR REPLACE FUNCTION add_tasks(p_state rollup_state, p_end bigint, p_still_open bigint[], p_until timestamptz DEFAULT 'infinity') RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
 DECLARE
     v_added bigint;
 BEGIN
     WITH fact AS (
-        (SELECT f.* FROM public.task_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.end_time > p_state.hours_since ORDER BY f.recorded_in)
-        UNION ALL (SELECT f.* FROM public.task_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.end_time > p_state.hours_since ORDER BY f.recorded_in)
+        (SELECT f.* FROM public.task_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.end_time > p_state.hours_since AND f.end_time <= p_until ORDER BY f.recorded_in)
+        UNION ALL (SELECT f.* FROM public.task_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.end_time > p_state.hours_since AND f.end_time <= p_until ORDER BY f.recorded_in)
     ), minute AS MATERIALIZED (
         SELECT public.end_of('1 minute', f.end_time) AS until, f.task_type, f.status, f.bucket, count(*) AS tasks, sum(f.seconds) AS seconds, max(f.seconds) AS max_seconds,
             sum(f.input_size) AS input_size, sum(f.output_size) AS output_size, min(f.end_time) AS first_end, max(f.end_time) AS last_end, max(f.start_time) AS last_start,
@@ -379,17 +379,17 @@ BEGIN
     RETURN v_added;
 END
 $body$;
-COMMENT ON FUNCTION add_tasks(rollup_state, bigint, bigint[]) IS 'Rolls up the ended tasks of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.';
+COMMENT ON FUNCTION add_tasks(rollup_state, bigint, bigint[], timestamptz) IS 'Rolls up the ended tasks of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.';
 
-CREATE OR REPLACE FUNCTION add_errors(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+CREATE OR REPLACE FUNCTION add_errors(p_state rollup_state, p_end bigint, p_still_open bigint[], p_until timestamptz DEFAULT 'infinity') RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
 DECLARE
     v_added bigint;
 BEGIN
     WITH fact AS (
-        (SELECT f.* FROM public.error_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.occurred_at > p_state.hours_since ORDER BY f.recorded_in)
-        UNION ALL (SELECT f.* FROM public.error_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.occurred_at > p_state.hours_since ORDER BY f.recorded_in)
+        (SELECT f.* FROM public.error_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.occurred_at > p_state.hours_since AND f.occurred_at <= p_until ORDER BY f.recorded_in)
+        UNION ALL (SELECT f.* FROM public.error_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.occurred_at > p_state.hours_since AND f.occurred_at <= p_until ORDER BY f.recorded_in)
     ), minute AS MATERIALIZED (
         SELECT public.end_of('1 minute', f.occurred_at) AS until, f.component, f.error_type, f.severity, count(*) AS errors, min(f.occurred_at) AS first_at, max(f.occurred_at) AS last_at,
             bit_or(public.sketch(f.task_id)) AS tasks
@@ -409,17 +409,17 @@ BEGIN
     RETURN v_added;
 END
 $body$;
-COMMENT ON FUNCTION add_errors(rollup_state, bigint, bigint[]) IS 'Rolls up the errors of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.';
+COMMENT ON FUNCTION add_errors(rollup_state, bigint, bigint[], timestamptz) IS 'Rolls up the errors of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.';
 
-CREATE OR REPLACE FUNCTION add_metrics(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+CREATE OR REPLACE FUNCTION add_metrics(p_state rollup_state, p_end bigint, p_still_open bigint[], p_until timestamptz DEFAULT 'infinity') RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
 DECLARE
     v_added bigint;
 BEGIN
     WITH fact AS (
-        (SELECT f.* FROM public.metric_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in)
-        UNION ALL (SELECT f.* FROM public.metric_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in)
+        (SELECT f.* FROM public.metric_facts f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.recorded_in <> ALL (p_still_open) AND f.recorded_at >= p_state.hours_since AND f.recorded_at < p_until ORDER BY f.recorded_in)
+        UNION ALL (SELECT f.* FROM public.metric_facts f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_in <> ALL (p_still_open) AND f.recorded_at >= p_state.hours_since AND f.recorded_at < p_until ORDER BY f.recorded_in)
     ), hour AS MATERIALIZED (
         SELECT f.hour, f.metric_name, f.metric_type, f.component, f.unit, f.bucket, count(*) AS measurements, sum(f.value) AS total, min(f.value) AS min_value, max(f.value) AS max_value
         FROM fact f GROUP BY 1, 2, 3, 4, 5, 6
@@ -433,7 +433,7 @@ BEGIN
     RETURN v_added;
 END
 $body$;
-COMMENT ON FUNCTION add_metrics(rollup_state, bigint, bigint[]) IS 'Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.';
+COMMENT ON FUNCTION add_metrics(rollup_state, bigint, bigint[], timestamptz) IS 'Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.';
 
 CREATE OR REPLACE FUNCTION transactions_for(p_state rollup_state, p_limit integer) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
@@ -589,7 +589,10 @@ DECLARE
     v_tasks    timestamptz := public.first_kept_day('processing', p_now);
     v_errors   timestamptz := public.first_kept_day('errors_low', p_now);
     v_metrics  timestamptz := public.first_kept_day('performance', p_now);
-    v_added    jsonb;
+    c_day      constant interval := interval '1 day';
+    v_oldest   timestamptz := (SELECT min(d.day)::timestamp AT TIME ZONE 'UTC' FROM public.day_partitions(p_now) AS d);
+    v_day      timestamptz;
+    v_counts   bigint[] := '{0,0,0}';
 BEGIN
     PERFORM FROM public.rollup_state s FOR UPDATE;
     -- Whoever records into a day that has no index by recording yet waits for the end of this.
@@ -612,14 +615,15 @@ BEGIN
     UPDATE public.rollup_state s
     SET next_transaction = v_end, open_transactions = v_open, hours_since = v_state.hours_since, minutes_since = v_state.minutes_since, rolled_at = clock_timestamp();
 
-    PERFORM public.ensure_minutes(v_state, v_end);
+    PERFORM public.ensure_days(t.name, GREATEST(v_state.minutes_since, LEAST(v_tasks, v_errors)), p_now + c_day) FROM (VALUES ('task_minutes'), ('error_minutes')) AS t (name);
     -- Older hours are kept: the facts that they were made of may be gone.
-    v_state.hours_since := v_tasks;
-    v_added := jsonb_build_object('tasks', public.add_tasks(v_state, v_end, v_open));
-    v_state.hours_since := v_errors;
-    v_added := v_added || jsonb_build_object('errors', public.add_errors(v_state, v_end, v_open));
-    v_state.hours_since := v_metrics;
-    RETURN v_added || jsonb_build_object('metrics', public.add_metrics(v_state, v_end, v_open), 'since', v_state.minutes_since);
+    FOR v_day IN SELECT d.at FROM generate_series(GREATEST(LEAST(v_tasks, v_errors, v_metrics), v_oldest), p_now + c_day, c_day) AS d (at) LOOP
+        v_state.hours_since := v_day;
+        IF v_day >= v_tasks THEN v_counts[1] := v_counts[1] + public.add_tasks(v_state, v_end, v_open, v_day + c_day); END IF;
+        IF v_day >= v_errors THEN v_counts[2] := v_counts[2] + public.add_errors(v_state, v_end, v_open, v_day + c_day); END IF;
+        IF v_day >= v_metrics THEN v_counts[3] := v_counts[3] + public.add_metrics(v_state, v_end, v_open, v_day + c_day); END IF;
+    END LOOP;
+    RETURN jsonb_build_object('tasks', v_counts[1], 'errors', v_counts[2], 'metrics', v_counts[3]);
 END
 $body$;
 COMMENT ON FUNCTION rebuild_rollups(timestamptz) IS
@@ -629,7 +633,7 @@ CREATE OR REPLACE FUNCTION first_kept_day(p_setting text, p_now timestamptz) RET
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    RETURN date_bin('1 day', p_now - make_interval(secs => 86400 * public.setting('retention.' || p_setting || '_days')), '0001-01-01 00:00:00+00');
+    RETURN date_bin('1 day', public.term_ended(p_now, public.setting('retention.' || p_setting || '_days')), '0001-01-01 00:00:00+00');
 END
 $body$;
 COMMENT ON FUNCTION first_kept_day(text, timestamptz) IS 'The beginning of the first UTC day that a setting of the retention still keeps.';

@@ -765,17 +765,17 @@ FUNCTION acknowledge_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_no
     -- Takes an alert in hand: reminders stop, an escalation is still told. False when it is in hand or resolved. By default the session's user. Raises AM009.
     GRANT EXECUTE TO automon_operator
 
-FUNCTION add_errors(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+FUNCTION add_errors(p_state rollup_state, p_end bigint, p_still_open bigint[], p_until timestamp with time zone DEFAULT 'infinity'::timestamp with time zone) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
-    -- Rolls up the errors of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
+    -- Rolls up the errors of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.
 
-FUNCTION add_metrics(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+FUNCTION add_metrics(p_state rollup_state, p_end bigint, p_still_open bigint[], p_until timestamp with time zone DEFAULT 'infinity'::timestamp with time zone) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
-    -- Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
+    -- Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.
 
-FUNCTION add_tasks(p_state rollup_state, p_end bigint, p_still_open bigint[]) RETURNS bigint
+FUNCTION add_tasks(p_state rollup_state, p_end bigint, p_still_open bigint[], p_until timestamp with time zone DEFAULT 'infinity'::timestamp with time zone) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
-    -- Rolls up the ended tasks of the transactions that a state lacks, before an end and but for those that are still open; answers how many. Only roll_up calls it.
+    -- Rolls up the ended tasks of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.
 
 FUNCTION affected_tasks(p_component text, p_severities text[], p_from timestamp with time zone, p_to timestamp with time zone) RETURNS bigint
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
