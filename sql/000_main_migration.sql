@@ -156,7 +156,7 @@ SELECT begin_migration('013_bulk.sql', '355025751fcf9e5a04b5ef0d4bae75b210c99feb
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '4050a35a2b753bd78587cd7ed1c899147d78746619fca2d717f4307055984b85') AS pending \gset
+SELECT begin_migration('014_rollups.sql', 'f966d3f7c3855e9f898dd6cd90b1bad22c82646200d88210368d76dd60bffd04') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif
@@ -164,7 +164,7 @@ SELECT begin_migration('015_flat_reads.sql', 'e23b7763cf99eea2f83833e67edd3e3c24
 \if :pending
 \ir 015_flat_reads.sql
 \endif
-SELECT begin_migration('016_fast_lane.sql', '83bfab355b7ec00e18b198aa687b97eff408bb919960dd5dce327275d2da2b82') AS pending \gset
+SELECT begin_migration('016_fast_lane.sql', '52860fb3abece1bfa674b42a9321026a9c31cb90a01fd5e5444360fdd46815e3') AS pending \gset
 \if :pending
 \ir 016_fast_lane.sql
 \endif
