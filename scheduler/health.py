@@ -13,6 +13,8 @@ SCHEDULER_PATIENCE = timedelta(seconds=10)
 HEARTBEAT_PATIENCE = timedelta(seconds=30)
 # Longer than any message may take.
 SENDER_PATIENCE = timedelta(minutes=3)
+# Longer than any statement may take, or wait for a lock.
+LOOK_PATIENCE = timedelta(minutes=3)
 ROUNDS_UNTIL_LATE = 3
 SLACK = timedelta(minutes=1)
 
@@ -21,9 +23,11 @@ class Trouble(StrEnum):
     SCHEDULER_STUCK = "the scheduler does not run"
     HEARTBEAT_STUCK = "the heartbeat does not beat"
     SENDER_STUCK = "a channel's sender does not come back"
+    LOOK_STUCK = "the look at the newest facts does not come back"
     CHECKS_STUCK = "checks do not run"
     MESSAGES_UNTRIED = "messages wait, and no attempt is made to send them"
     DATABASE_AWAY = "the database does not answer"
+    LOOKS_FAIL = "the looks at the newest facts fail"
     CHECKS_FAIL = "checks run and fail"
     NO_CHANNEL_WORKS = "no channel can be reached"
 
@@ -31,7 +35,8 @@ class Trouble(StrEnum):
 # What a restart of this service may mend. An outage of the database or of Slack is waited out: a restart would only
 # forget the host samples that wait in memory, and that people have been told.
 MENDED_BY_RESTART = frozenset({
-    Trouble.SCHEDULER_STUCK, Trouble.HEARTBEAT_STUCK, Trouble.SENDER_STUCK, Trouble.CHECKS_STUCK, Trouble.MESSAGES_UNTRIED,
+    Trouble.SCHEDULER_STUCK, Trouble.HEARTBEAT_STUCK, Trouble.SENDER_STUCK, Trouble.LOOK_STUCK, Trouble.CHECKS_STUCK,
+    Trouble.MESSAGES_UNTRIED,
 })  # fmt: skip
 
 
@@ -39,13 +44,15 @@ MENDED_BY_RESTART = frozenset({
 class Vitals:
     """What can be seen of a service: how long ago each of its threads came round, and what the database says of automon.
 
-    `ready_for` is how long it has had the database and its config; None: not yet. `health` is what get_automon_health
+    `look` is how long the fast checks are at a look, `looks_fail_for` how long each of their looks has failed. `ready_for` is how long it has had the database and its config; None: not yet. `health` is what get_automon_health
     answers, None before the first answer.
     """
 
     scheduler: timedelta
     heartbeat: timedelta
     slowest_sender: timedelta
+    look: timedelta
+    looks_fail_for: timedelta
     database_is_away: bool
     ready_for: timedelta | None
     health: Mapping[str, Any] | None
@@ -60,11 +67,14 @@ def troubles_of(vitals: Vitals) -> list[Trouble]:
             (Trouble.HEARTBEAT_STUCK, vitals.heartbeat > HEARTBEAT_PATIENCE),
             # In an outage a sender holds on to what it has sent and cannot record.
             (Trouble.SENDER_STUCK, vitals.slowest_sender > SENDER_PATIENCE and not vitals.database_is_away),
+            (Trouble.LOOK_STUCK, vitals.look > LOOK_PATIENCE and not vitals.database_is_away),
         )
         if is_there
     ]
     if vitals.database_is_away or vitals.ready_for is None:
         return [*found, Trouble.DATABASE_AWAY]
+    if vitals.looks_fail_for > LOOK_PATIENCE:
+        found.append(Trouble.LOOKS_FAIL)
     return found if vitals.health is None else [*found, *_troubles_in_database(vitals.health, vitals.ready_for)]
 
 

@@ -31,9 +31,9 @@ class JobRunner:
         """Run a job of this service's own, with or without a database."""
         self._run(job, self._begin(job))
 
-    def run_unrecorded(self, job: Job) -> None:
-        """Run a job that leaves its traces elsewhere."""
-        self._run(job, None)
+    def run_unrecorded(self, job: Job) -> bool:
+        """Run a job that leaves its traces elsewhere; answer whether it succeeded."""
+        return self._run(job, None)
 
     def run_if_due(self, job: Job, pause: timedelta, due_since: datetime | None = None) -> bool:
         """Run a job that all services share, if it is due and no other service runs it; answer whether it has run."""
@@ -43,7 +43,7 @@ class JobRunner:
             self._run(job, run_id)
         return run_id is not None
 
-    def _run(self, job: Job, run_id: int | None) -> None:
+    def _run(self, job: Job, run_id: int | None) -> bool:
         with structlog.contextvars.bound_contextvars(job=job.name, run=uuid4().hex[:8]):
             try:
                 result = job.run_once(self._context)
@@ -58,6 +58,8 @@ class JobRunner:
                 self._tell_of_success(job)
                 log.debug("job_succeeded", **result.counts)
                 self._finish(job, run_id, "succeeded", result, None)
+                return True
+        return False
 
     def _is_news(self, what: str, error: Exception) -> bool:
         """Answer whether that failed in another way at its last time, or not at all; remembers this way."""

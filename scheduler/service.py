@@ -215,6 +215,8 @@ class Service:
                 scheduler=timedelta(seconds=now - self.timetable.beat),
                 heartbeat=timedelta(seconds=now - self._heartbeat.beat_at),
                 slowest_sender=self._senders.slowest(),
+                look=self.timetable.looking_for,
+                looks_fail_for=self.timetable.looks_fail_for,
                 database_is_away=self._heartbeat.database_is_away or not self.database.available,
                 ready_for=None if self._ready_at is None else timedelta(seconds=now - self._ready_at),
                 health=self._heartbeat.health,

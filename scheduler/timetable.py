@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
@@ -27,6 +28,8 @@ AT_ONCE = timedelta(0)
 TIME_FOR_FIRST_SAMPLE = timedelta(seconds=2)
 # How often a service asks whether a job that all share is due: so soon another takes over from one that has died.
 LONGEST_LOOK = timedelta(seconds=5)
+# In a storm of notices: four looks a second, not one for each notice.
+PAUSE_BETWEEN_NOTICES = timedelta(milliseconds=250)
 CLEANUP_LOOK = timedelta(minutes=1)
 CLEANUP_AGAIN_AFTER = timedelta(hours=1)  # when it failed, or days stayed that others held open
 
@@ -57,6 +60,9 @@ class Timetable:
         self._lives = lives
         self._cleanup = Cleanup()
         self._is_new_config = False
+        self._noticed_at = -math.inf  # the monotonic second of the last look that a notice has led to
+        self._looking_since: float | None = None
+        self._looks_fail_since: float | None = None
         self._scheduler = SafeScheduler(
             timezone=UTC,
             executors={
@@ -72,6 +78,19 @@ class Timetable:
     def beat(self) -> float:
         """The monotonic second of the scheduler's last round."""
         return self._scheduler.beat
+
+    @property
+    def looking_for(self) -> timedelta:
+        """For how long the fast checks have been at a look that has not ended; 0 between two looks."""
+        return self._since(self._looking_since)
+
+    @property
+    def looks_fail_for(self) -> timedelta:
+        """For how long every look of the fast checks has failed; 0 when the last one did not."""
+        return self._since(self._looks_fail_since)
+
+    def _since(self, moment: float | None) -> timedelta:
+        return timedelta(0) if moment is None else timedelta(seconds=self._context.clock.monotonic() - moment)
 
     def start(self) -> None:
         self._scheduler.start()
@@ -100,17 +119,35 @@ class Timetable:
         )
         for name, look, pause, first_in in looks:
             self._put(name, look, every(pause), schedule, first_in=first_in)
-        pause = every(schedule.fast_checks)
-        self._put(FastChecks.name, self._watch, pause, executor="watch", first_in=TIME_FOR_FIRST_SAMPLE)
+        # Of two looks one waits for the other, since their thread is one: what is noticed during a look needs another.
+        self._put(
+            FastChecks.name,
+            self._look,
+            every(schedule.fast_checks),
+            executor="watch",
+            first_in=TIME_FOR_FIRST_SAMPLE,
+            max_instances=2,
+        )
 
     def watch_now(self) -> None:
-        """Look at the newest facts at once: something was decided that should be judged."""
+        """Look at the newest facts at once: something was recorded that should be judged. Only the listener calls it."""
+        now = self._context.clock.monotonic()
+        if now < self._noticed_at:
+            return  # a look is about to come for the notice before
+        self._noticed_at = max(now, self._noticed_at + PAUSE_BETWEEN_NOTICES.total_seconds())
+        at = self._context.clock.now() + timedelta(seconds=self._noticed_at - now)
         with suppress(JobLookupError):  # there are no shared jobs yet, and the first look comes with them
-            self._scheduler.modify_job(FastChecks.name, next_run_time=self._context.clock.now())
+            self._scheduler.modify_job(FastChecks.name, next_run_time=at)
 
-    def _watch(self) -> None:
-        if self._lives():
-            self._runner.run_unrecorded(self._fast_checks)
+    def _look(self) -> None:
+        if not self._lives():
+            return
+        began = self._looking_since = self._context.clock.monotonic()
+        if self._runner.run_unrecorded(self._fast_checks):
+            self._looks_fail_since = None
+        elif self._looks_fail_since is None:
+            self._looks_fail_since = began
+        self._looking_since = None
 
     def _sample(self) -> None:
         self._runner.run(self._host_sampling)
@@ -139,11 +176,19 @@ class Timetable:
         *arguments: object,
         executor: str = "default",
         first_in: timedelta,
+        max_instances: int = 1,
     ) -> None:
         """Put something on the timetable, or change its rhythm."""
         first = self._context.clock.now() + first_in
         self._scheduler.add_job(
-            run, trigger, args=arguments, id=name, executor=executor, replace_existing=True, next_run_time=first
+            run,
+            trigger,
+            args=arguments,
+            id=name,
+            executor=executor,
+            max_instances=max_instances,
+            replace_existing=True,
+            next_run_time=first,
         )
 
 

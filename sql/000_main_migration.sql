@@ -182,7 +182,7 @@ SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', 'e1d4754a5f447ffb8c4d0f3908cb015dd78f863ecfeca789e15827222928f7a2') AS pending \gset
+SELECT begin_migration('014_rollups.sql', '41185bb913c22accefd3f15acac8f943c2b4f046ea40d3dd77d319253f4dba21') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif
@@ -190,7 +190,7 @@ SELECT begin_migration('015_flat_reads.sql', 'cd1efed30152429009422ffa87f17f993d
 \if :pending
 \ir 015_flat_reads.sql
 \endif
-SELECT begin_migration('016_fast_lane.sql', '9508d98a312ce2432913528960c360c4d9bd0166f721c5139a44982e67de3d0c') AS pending \gset
+SELECT begin_migration('016_fast_lane.sql', 'ffb10ed211f59f7d74da5ec7b31f9c666b67e1a1f8614fdc49282bd10f7d3416') AS pending \gset
 \if :pending
 \ir 016_fast_lane.sql
 \endif

@@ -558,7 +558,9 @@ DECLARE
 BEGIN
     SELECT s.* INTO v_state FROM public.rollup_state s;
     IF v_state.server = public.server_identity() AND NOT public.facts_wait(v_state) THEN
-        UPDATE public.rollup_state s SET rolled_at = clock_timestamp() WHERE s.rolled_at < clock_timestamp() - interval '5 seconds';
+        -- Whoever else is at it, a check say, may be so for long.
+        UPDATE public.rollup_state s SET rolled_at = clock_timestamp()
+        WHERE s.only_row IN (SELECT x.only_row FROM public.rollup_state x WHERE x.rolled_at < clock_timestamp() - interval '5 seconds' FOR UPDATE SKIP LOCKED);
         RETURN jsonb_build_object('tasks', 0, 'errors', 0, 'metrics', 0, 'more', false);
     END IF;
     v_state := public.locked_rollup_state(p_now);

@@ -156,15 +156,35 @@ COMMENT ON FUNCTION tell_of_trouble() IS 'Tells services, once a transaction, th
 -- ---------------------------------------------------------------------------------------------------------------
 -- The look.
 
+CREATE OR REPLACE FUNCTION urgent_errors(p_now timestamptz) RETURNS TABLE (component text, errors double precision, critical double precision)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    c_hour   constant interval := interval '1 hour';
+    c_newest constant integer := 10000;
+BEGIN
+    IF (SELECT s.minutes_since FROM public.rollup_state s) <= p_now - c_hour THEN
+        RETURN QUERY
+        SELECT m.component, sum(m.errors)::double precision, COALESCE(sum(m.errors) FILTER (WHERE m.severity = 'critical'), 0)::double precision
+        FROM public.error_minutes m WHERE m.until > p_now - c_hour AND m.until <= p_now + interval '2 minutes' GROUP BY m.component;
+    ELSE
+        -- On the day of an upgrade, or of a restore, there are no minutes yet.
+        RETURN QUERY
+        SELECT n.component, count(*)::double precision, count(*) FILTER (WHERE n.severity = 'critical')::double precision
+        FROM (SELECT e.component, e.severity FROM public.error_tracking e WHERE e.occurred_at > p_now - c_hour AND e.occurred_at <= p_now ORDER BY e.occurred_at DESC LIMIT c_newest) AS n
+        GROUP BY n.component;
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION urgent_errors(timestamptz) IS
+    'The errors of each component within about the last hour, to the minute and never too few; where there are no minutes, of the newest ten thousand errors.';
+
 CREATE OR REPLACE FUNCTION urgent_measurements(p_now timestamptz) RETURNS TABLE (alert_type text, source text, value double precision)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     RETURN QUERY
-    WITH error AS MATERIALIZED (
-        SELECT m.component, sum(m.errors)::double precision AS errors, sum(m.errors) FILTER (WHERE m.severity = 'critical')::double precision AS critical
-        FROM public.error_minutes m WHERE m.until > p_now - interval '1 hour' AND m.until <= p_now + interval '2 minutes' GROUP BY m.component
-    )
+    WITH error AS MATERIALIZED (SELECT u.* FROM public.urgent_errors(p_now) AS u)
     SELECT 'error_rate', e.component, e.errors FROM error e
     UNION ALL SELECT 'critical_errors', e.component, e.critical FROM error e WHERE e.critical > 0
     UNION ALL SELECT 'component_health', h.component_type || '/' || h.component_name, CASE h.status WHEN 'unhealthy' THEN 2 ELSE 1 END
@@ -177,7 +197,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION urgent_measurements(timestamptz) IS
-    'What cannot wait, measured cheaply and never too low: errors to the minute, reported trouble, the oldest running task of each type, backlogs reported within five minutes.';
+    'What cannot wait, measured cheaply: errors to the minute, reported trouble, the oldest running task of each type, backlogs reported within five minutes.';
 
 CREATE OR REPLACE FUNCTION urgent_alert_types(p_now timestamptz) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

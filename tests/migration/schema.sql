@@ -1815,13 +1815,17 @@ FUNCTION urgent_alert_types(p_now timestamp with time zone) RETURNS text[]
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The alert types of which something seems worse than its open alert says, or has none; NULL when there are none.
 
+FUNCTION urgent_errors(p_now timestamp with time zone) RETURNS TABLE(component text, errors double precision, critical double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The errors of each component within about the last hour, to the minute and never too few; where there are no minutes, of the newest ten thousand errors.
+
 FUNCTION urgent_findings(p_alert_types text[], p_now timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The exact findings of some of the alert types that cannot wait.
 
 FUNCTION urgent_measurements(p_now timestamp with time zone) RETURNS TABLE(alert_type text, source text, value double precision)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
-    -- What cannot wait, measured cheaply and never too low: errors to the minute, reported trouble, the oldest running task of each type, backlogs reported within five minutes.
+    -- What cannot wait, measured cheaply: errors to the minute, reported trouble, the oldest running task of each type, backlogs reported within five minutes.
 
 FUNCTION value_mistake(p_metric_name text, p_value text) RETURNS jsonb
     PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp

@@ -36,6 +36,8 @@ WELL = Vitals(
     scheduler=SECOND,
     heartbeat=3 * SECOND,
     slowest_sender=5 * SECOND,
+    look=SECOND,
+    looks_fail_for=SECOND,
     database_is_away=False,
     ready_for=HOUR,
     health=health(),
@@ -61,6 +63,20 @@ def with_health(**values: Any) -> Vitals:
             replace(WELL, slowest_sender=HOUR, database_is_away=True),
             [Trouble.DATABASE_AWAY],
             id="a sender that waits for the database to record what it has sent",
+        ),
+        pytest.param(replace(WELL, look=3 * MINUTE), [], id="a look that waits for somebody"),
+        pytest.param(replace(WELL, look=4 * MINUTE), [Trouble.LOOK_STUCK], id="a look that is stuck"),
+        pytest.param(
+            replace(WELL, look=HOUR, database_is_away=True),
+            [Trouble.DATABASE_AWAY],
+            id="a look at a database that is away",
+        ),
+        pytest.param(replace(WELL, looks_fail_for=3 * MINUTE), [], id="looks that have failed for a while"),
+        pytest.param(replace(WELL, looks_fail_for=4 * MINUTE), [Trouble.LOOKS_FAIL], id="looks that fail"),
+        pytest.param(
+            replace(WELL, looks_fail_for=HOUR, database_is_away=True),
+            [Trouble.DATABASE_AWAY],
+            id="looks that fail because the database is away",
         ),
         pytest.param(replace(WELL, health=None), [], id="a database that was not asked yet"),
         pytest.param(replace(WELL, database_is_away=True), [Trouble.DATABASE_AWAY], id="a database that is away"),
@@ -111,11 +127,21 @@ def with_health(**values: Any) -> Vitals:
         pytest.param(with_health(channels_in_trouble=2), [Trouble.NO_CHANNEL_WORKS], id="every channel fails"),
         pytest.param(with_health(channels=0), [], id="no channel is there to fail"),
         pytest.param(
-            replace(WELL, scheduler=HOUR, heartbeat=HOUR, slowest_sender=HOUR, health=UNWELL),
+            replace(
+                WELL,
+                scheduler=HOUR,
+                heartbeat=HOUR,
+                slowest_sender=HOUR,
+                look=HOUR,
+                looks_fail_for=HOUR,
+                health=UNWELL,
+            ),
             [
                 Trouble.SCHEDULER_STUCK,
                 Trouble.HEARTBEAT_STUCK,
                 Trouble.SENDER_STUCK,
+                Trouble.LOOK_STUCK,
+                Trouble.LOOKS_FAIL,
                 Trouble.CHECKS_STUCK,
                 Trouble.MESSAGES_UNTRIED,
                 Trouble.NO_CHANNEL_WORKS,
@@ -128,7 +154,9 @@ def test_troubles_are_what_keeps_a_service_from_its_work(vitals: Vitals, trouble
     assert troubles == troubles_of(vitals)
 
 
-@pytest.mark.parametrize("waited_for", [Trouble.DATABASE_AWAY, Trouble.CHECKS_FAIL, Trouble.NO_CHANNEL_WORKS])
+@pytest.mark.parametrize(
+    "waited_for", [Trouble.DATABASE_AWAY, Trouble.LOOKS_FAIL, Trouble.CHECKS_FAIL, Trouble.NO_CHANNEL_WORKS]
+)
 def test_no_restart_is_asked_for_what_waits_for_others(waited_for: Trouble) -> None:
     assert waited_for not in MENDED_BY_RESTART
 
