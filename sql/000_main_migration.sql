@@ -152,7 +152,7 @@ SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f01959764
 \if :pending
 \ir 012_services.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '4050a35a2b753bd78587cd7ed1c899147d78746619fca2d717f4307055984b85') AS pending \gset
+SELECT begin_migration('014_rollups.sql', 'd86544a182fd186621ee20ab817da1ce63b9fc4d4d8bb42b1278644f0738e65e') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif
