@@ -89,6 +89,10 @@ test-unusual: .venv/.dev ## run the tests of the SQL and its migration in a data
 torture: .venv/.dev ## kill thousands of services and hurt Slack, mail and database meanwhile, and count the alerts that are lost
 	@AUTOMON_TORTURE=$${AUTOMON_TORTURE:-20} $(PY) -m pytest -n 0 tests/faults/test_campaigns.py $(PYTEST)
 
+.PHONY: bench
+bench: .venv/.dev ## measure what has a goal, beside its goal (FULL=1: at the sizes of the goals, for hours)
+	@$(PY) -m bench $(if $(FULL),--full)
+
 .PHONY: lint
 lint: .venv/.dev ## check style, types, import contracts and SQL
 	@$(PY) -m ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from automon.embedded import EmbeddedPostgres
 from automon.migrate import migrate
@@ -24,17 +27,92 @@ from tests.support.slack import FakeSlack
 from tests.support.smtp import FakeSmtp
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+Figure = tuple[str, str, str]
+"""A name, what was measured, and the goal."""
+
+# As one sets up a machine of a few gigabytes for it; what is filled and committed in one transaction writes no WAL.
+ROOMY = MappingProxyType(
+    {
+        "shared_buffers": "512MB",
+        "maintenance_work_mem": "256MB",
+        "max_wal_size": "4GB",
+        "checkpoint_timeout": "15min",
+        "max_locks_per_transaction": "256",
+    }
+)
+SHOWN = (
+    "shared_buffers", "maintenance_work_mem", "max_wal_size", "wal_level", "fsync", "synchronous_commit", "max_locks_per_transaction", "jit",
+)  # fmt: skip
+
+
+@contextmanager
+def server(
+    directory: Path | None = None, *, keep: bool = False, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[EmbeddedPostgres]:
+    """Run a durable server below a directory (or where temporary files are), which goes with the measurement or is kept."""
+    with ExitStack() as stack:
+        if directory is None or not keep:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="automon-bench-", dir=directory))
+            directory = Path(folder)
+        yield stack.enter_context(EmbeddedPostgres(directory, port=0, settings=settings))
 
 
 @contextmanager
 def database() -> Iterator[str]:
     """Give the URL of a migrated database that goes with the measurement."""
-    with (
-        tempfile.TemporaryDirectory(prefix="automon-bench-") as folder,
-        EmbeddedPostgres(Path(folder), port=0) as server,
-    ):
-        migrate(server.url)
-        yield server.url
+    with server() as running:
+        migrate(running.url)
+        yield running.url
+
+
+def create_database(running: EmbeddedPostgres, name: str) -> str:
+    """Make a migrated database, unless it is there, and return its URL."""
+    with psycopg.connect(running.address.socket_url("postgres"), autocommit=True) as admin:
+        if not admin.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchall():
+            admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    url = running.address.socket_url(name)
+    migrate(url)
+    return url
+
+
+def machine(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Name what the figures depend on: the machine, and the server with its settings."""
+    row = connection.execute("SELECT current_setting('server_version'), current_setting('data_directory')").fetchone()
+    assert row is not None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    settings = connection.execute(
+        "SELECT n || '=' || current_setting(n) FROM unnest(%s::text[]) AS n", [list(SHOWN)]
+    ).fetchall()
+    yield "CPU", f"{cpu_model()}, {os.cpu_count()} cores"
+    yield "memory", f"{memory / 2**30:.0f} GiB"
+    yield "disk", disk_kind(Path(row[1]))
+    yield "PostgreSQL", row[0]
+    yield "settings", ", ".join(setting for (setting,) in settings)
+
+
+def tell_machine(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name, words in machine(connection):
+            print(f"{name:<12} {words}", flush=True)
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    found = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1].strip() if found else "of an unknown model"
+
+
+def disk_kind(path: Path) -> str:
+    """Say what the kernel knows of the disk below a path; a virtual one may claim anything."""
+    while not path.exists():
+        path = path.parent
+    device = path.stat().st_dev
+    block = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    queue = next(
+        (home / "queue/rotational" for home in (block, block.parent) if (home / "queue/rotational").exists()), None
+    )
+    if queue is None:
+        return "unknown"
+    return f"{queue.parent.parent.name}, {'turning' if queue.read_text().strip() == '1' else 'solid state'}"
 
 
 @contextmanager

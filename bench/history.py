@@ -24,9 +24,9 @@ DAY = timedelta(days=1)
 @dataclass(frozen=True)
 class Table:
     name: str
+    moment: LiteralString
     share: float
     columns: LiteralString
-    indexes: tuple[LiteralString, ...]
     rows: LiteralString
     """Selects from `made`, which has n (from 1) and at (its moment)."""
 
@@ -34,26 +34,26 @@ class Table:
 TABLES = (
     Table(
         "processing_metrics_history",
+        "end_time",
         0.6,
         "task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size, error_message",
-        ("(end_time)", "(start_time)", "(task_id)", "(recorded_in)"),
         """SELECT 'task-' || md5(n::text || at::date), 'type-' || n % 20, 'worker-' || n % 50, CASE WHEN n % 97 = 0 THEN 'failed' ELSE 'completed' END,
                at - s * interval '1 second', at, s, 1024, 2048, CASE WHEN n % 97 = 0 THEN 'disk full' END
            FROM made CROSS JOIN LATERAL (SELECT (exp(3 + sin(n * 12.9898)) + n % 7)::double precision AS s) AS d""",
     ),
     Table(
         "error_tracking",
+        "occurred_at",
         0.3,
         "fact_id, occurred_at, task_id, component, error_type, severity, error_message",
-        ("(occurred_at, fact_id)", "(component, occurred_at)", "(task_id) WHERE task_id IS NOT NULL", "(recorded_in)"),
         """SELECT md5(n::text || at::date)::uuid, at, 'task-' || n % 100000, 'component-' || n % 20, 'type-' || n % 3,
                CASE WHEN n % 10 = 0 THEN 'high' ELSE 'low' END, 'no answer after ' || n || ' ms' FROM made""",
     ),
     Table(
         "performance_monitoring",
+        "recorded_at",
         0.1,
         "fact_id, recorded_at, component, metric_name, metric_type, value, unit",
-        ("(recorded_at, fact_id)", "(metric_name, recorded_at)", "(recorded_in)"),
         """SELECT md5(n::text || at::date)::uuid, at, 'component-' || n % 5, 'metric-' || n % 20, 'gauge', exp(sin(n * 78.233) * 3), 'ms' FROM made""",
     ),
 )
@@ -77,16 +77,68 @@ def fill_day(connection: Connection, table: Table, day: datetime, rows: int, per
     connection.execute(
         sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(leaf, parent)
     )
-    connection.execute(
-        sql.SQL(
-            "INSERT INTO {} ({}) WITH made AS (SELECT n, {}::timestamptz + n * interval '1 day' / {} AS at FROM generate_series(1, {}) AS n) {}"
-        ).format(leaf, sql.SQL(table.columns), day, per_day + 1, rows, sql.SQL(table.rows))
-    )
-    for index in table.indexes:
-        connection.execute(sql.SQL("CREATE INDEX ON {} ").format(leaf) + sql.SQL(index))
+    insert_rows(connection, leaf, table, day, range(1, rows + 1), per_day)
+    make_indexes(connection, table.name, leaf)
     connection.execute(
         sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(parent, leaf, day, day + DAY)
     )
+
+
+def make_indexes(connection: Connection, parent: str, leaf: sql.Identifier) -> None:
+    """Make the table's indexes on a day by itself, so that attaching it has nothing left to make."""
+    rows = connection.execute(
+        "SELECT CASE WHEN i.indisunique THEN 'UNIQUE' ELSE '' END, substring(pg_get_indexdef(i.indexrelid) FROM 'USING .*')"
+        " FROM pg_index i WHERE i.indrelid = %s::regclass",
+        [parent],
+    ).fetchall()
+    for unique, definition in rows:
+        connection.execute(sql.SQL("CREATE {} INDEX ON {} {}").format(sql.SQL(unique), leaf, sql.SQL(definition)))
+
+
+def insert_rows(
+    connection: Connection, into: sql.Identifier, table: Table, day: datetime, numbers: range, per_day: float
+) -> None:
+    """Insert the rows of those numbers, of a day that has that many."""
+    connection.execute(
+        sql.SQL(
+            "INSERT INTO {} ({}) WITH made AS (SELECT n, {}::timestamptz + n * interval '1 day' / {} AS at FROM generate_series({}, {}) AS n) {}"
+        ).format(into, sql.SQL(table.columns), day, per_day + 1, numbers.start, numbers.stop - 1, sql.SQL(table.rows))
+    )
+
+
+def top_up(connection: Connection, *, rows_per_day: int, until: datetime) -> None:
+    """Add what has happened since a database was filled, at the same rate, and roll it up."""
+    connection.execute("SELECT ensure_partitions()")
+    for table in TABLES:
+        per_day = rows_per_day * table.share
+        for day, numbers in missing(newest(connection, table), until, per_day):
+            connection.execute("SELECT ensure_day_partition(%s, %s)", [table.name, day])
+            insert_rows(connection, sql.Identifier(table.name), table, day, numbers, per_day)
+    add_sources(connection)
+    while connection.execute("SELECT roll_up()->>'more'").fetchone() == ("true",):
+        pass
+
+
+def newest(connection: Connection, table: Table) -> datetime:
+    query = sql.SQL("SELECT {0} FROM {1} ORDER BY {0} DESC LIMIT 1").format(
+        sql.SQL(table.moment), sql.Identifier(table.name)
+    )
+    row = connection.execute(query).fetchone()
+    assert row is not None, f"{table.name} was never filled"
+    moment: datetime = row[0]
+    return moment.astimezone(UTC)
+
+
+def missing(since: datetime, until: datetime, per_day: float) -> Iterator[tuple[datetime, range]]:
+    """Yield each day between two moments with the numbers of its rows that lie between them."""
+    day = since.replace(hour=0, minute=0, second=0, microsecond=0)
+    while day < until:
+        numbers = range(
+            max(0, round((since - day) / DAY * (per_day + 1))) + 1, int(min((until - day) / DAY, 1.0) * per_day) + 1
+        )
+        if numbers:
+            yield day, numbers
+        day += DAY
 
 
 def add_sources(connection: Connection) -> None:
@@ -109,9 +161,13 @@ def prepare(connection: Connection, *, days: int, rows_per_day: int, tell: bool 
     connection.execute("SELECT set_setting('retention.errors_low_days', 1000)")
     connection.execute("SELECT set_setting('retention.performance_days', 1000)")
     connection.execute("SELECT ensure_partitions()")
-    add_sources(connection)
     connection.execute("SELECT rebuild_rollups()")
+    add_sources(connection)  # the last, by which is_prepared knows that nothing is missing
     connection.execute("VACUUM ANALYZE")
+
+
+def is_prepared(connection: Connection) -> bool:
+    return connection.execute("SELECT FROM queue_monitoring LIMIT 1").fetchall() != []
 
 
 def main() -> None:

@@ -182,7 +182,7 @@ SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '41185bb913c22accefd3f15acac8f943c2b4f046ea40d3dd77d319253f4dba21') AS pending \gset
+SELECT begin_migration('014_rollups.sql', 'f5d421d10ed566ec982648383230900923c78d9085c7a02f82382f17ebde1732') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif

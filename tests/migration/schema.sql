@@ -1346,7 +1346,7 @@ FUNCTION metrics_last_day(p_now timestamp with time zone) RETURNS TABLE(metric_n
     GRANT EXECUTE TO automon_reader
 
 FUNCTION metrics_since(p_hour timestamp with time zone) RETURNS TABLE(hour timestamp with time zone, metric_name text, metric_type text, component text, unit text, measurements bigint, total double precision, min_value double precision, max_value double precision, counts bigint[], means double precision[])
-    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan, enable_sort=off
     -- The measurements from the beginning of a UTC hour on, by hour and what they are of, with their histogram: the count and the mean of each bucket, rising.
 
 FUNCTION missed_reports(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS TABLE(kind text, sources bigint, reports double precision)
