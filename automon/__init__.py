@@ -1,3 +1,3 @@
 """automon watches automation: what the scheduler, the jobs and the notifiers share."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -124,7 +124,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 -- <<< ledger
 
 -- >>> files (written by `make generate`)
-SET LOCAL automon.version = '0.1.0';
+SET LOCAL automon.version = '0.2.0';
 SELECT refuse_newer_schema('019_existing_tables.sql') \g /dev/null
 SELECT COALESCE(max(file) < '019_existing_tables.sql', false) AS upgrades, max(file) AS newest FROM monitoring_migrations \gset
 \if :upgrades

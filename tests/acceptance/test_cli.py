@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.support.calls import JOURNAL, channel
@@ -668,6 +669,17 @@ def test_migrating_twice_changes_nothing_the_second_time(tmp_path: Path, empty_d
     files = [path for path in ROOT.glob("sql/0*.sql") if path.name != "000_main_migration.sql"]
     assert f"applied {len(files)} files" in first.stdout
     assert "nothing to do, the schema is up to date" in second.stdout
+
+
+def test_rollups_are_made_anew_on_request(tmp_path: Path, database_url: str) -> None:
+    write_config(tmp_path, make_config())
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SELECT record_error(NULL, 'timeout', 'low', 'no answer', 'api')")
+
+    done = run_automon(tmp_path, "rebuild-rollups", environment={"DATABASE_URL": database_url})
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("rolled up 0 tasks, 1 errors and 0 metrics\n")
 
 
 def test_a_database_that_is_not_migrated_is_said_with_the_remedy(tmp_path: Path, empty_database_url: str) -> None:

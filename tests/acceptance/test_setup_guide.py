@@ -48,6 +48,7 @@ RUN_BY_THEMSELVES = (
     "export AUTOMON_EMAIL_URL",
     "export OPS_URL",
     ".venv/bin/automon migrate --dry-run",
+    ".venv/bin/automon rebuild-rollups",
     ".venv/bin/automon check-config",
     "kill -HUP",
     'id="backup-',
@@ -173,11 +174,13 @@ def test_the_guides_migration_by_automon_and_then_by_psql_installs_once(
     by_psql = block('psql "$DATABASE_URL" -f sql/000').text
 
     dry_run = block(".venv/bin/automon migrate --dry-run").text
+    rebuild = block(".venv/bin/automon rebuild-rollups").text
 
-    done = shell(by_automon + by_psql + dry_run, checkout, with_psql())
+    done = shell(by_automon + by_psql + dry_run + rebuild, checkout, with_psql())
 
     assert (0, "") == (done.returncode, done.stderr)
     assert "nothing to do, the schema is up to date" in done.stdout
+    assert "rolled up 0 tasks, 0 errors and 0 metrics" in done.stdout
     assert f"applied {len(manifest())} files" in done.stdout
     assert "the schema is up to date" in done.stdout
 
