@@ -163,6 +163,13 @@ class Outage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Replica:
+    """A server that repeats what another has committed; `behind` is None when it cannot say how far."""
+
+    behind: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Guidance:
     """What the config says about a kind of alert; an empty text leaves its line out of the message."""
 

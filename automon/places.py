@@ -49,6 +49,11 @@ def configured_database_url(chosen: str | None, config: Config) -> str | None:
     return chosen or (config.database.url.reveal() if config.database.url else None)
 
 
+def reader_url(chosen: str | None, config: Config) -> str | None:
+    """Return the URL of the replica to read from; None without one, or when a database is chosen on the command line."""
+    return config.database.reader_url.reveal() if config.database.reader_url and not chosen else None
+
+
 def find_database_url(chosen: str | None, config: Config, folder: Path = EMBEDDED_FOLDER) -> str:
     """Return the URL of the database to look at: the one named, else that of the embedded one that runs here."""
     from automon.embedded import find_running

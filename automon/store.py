@@ -23,6 +23,7 @@ from automon.models import (
     HostSample,
     Notification,
     OpenAlert,
+    Replica,
     Severity,
     TransitionKind,
 )
@@ -143,6 +144,14 @@ def open_alert_from_document(document: Document) -> OpenAlert:
     )
 
 
+# All that has arrived is shown, as long as somebody receives. Otherwise the age of the newest change is all that is known.
+_REPLICA = """
+SELECT pg_catalog.pg_is_in_recovery(),
+    CASE WHEN pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver)
+        THEN interval '0' ELSE pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp() END
+"""
+
+
 class Store:
     """The SQL functions of one schema. Every call is one round trip and raises DatabaseUnavailableError without a database."""
 
@@ -251,6 +260,12 @@ class Store:
 
     def report_outage(self, host: str, began: datetime, ended: datetime) -> bool:
         return cast(bool, self._value("report_outage", host, began, ended))
+
+    def replica(self) -> Replica | None:
+        """Say how far the replica that is read from is behind; None where the service can work."""
+        with self.database.connection() as connection:
+            [(is_replica, behind)] = connection.execute(_REPLICA).fetchall()
+        return Replica(behind=behind) if is_replica else None
 
     def automon_health(self) -> Document:
         return cast(Document, self._value("get_automon_health"))

@@ -20,13 +20,21 @@ from automon.cli.options import (
     config_option,
     database_option,
     json_option,
+    open_reader,
     open_store,
+    primary_option,
     quiet_logs,
+    tell_if_behind,
 )
 from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 
-# The schema's own errors, and insufficient_privilege.
-REFUSALS = ("AM", "42501")
+# The schema's own errors, insufficient_privilege, and what only a replica refuses: to write, and to read on while it
+# repeats a change that takes away what is being read.
+REFUSALS = ("AM", "42501", "25006", "40001")
+HINTS = {
+    "25006": "This is a replica, where nothing can be changed: name the database that it follows.",
+    "40001": "The replica had to go on; try again, or add --primary.",
+}
 CODES_OF_THEIR_OWN = {
     **dict.fromkeys(("status", "alerts", "channels", "canary"), EXIT_CANNOT_READ),
     "run": EXIT_CONFIG,
@@ -62,7 +70,7 @@ def _refusal(error: Exception) -> AutomonError | None:
     if not code.startswith(REFUSALS):
         return None
     told: Any = getattr(error, "diag", None)
-    return AutomonError(told.message_primary, hint=told.message_hint or "")
+    return AutomonError(told.message_primary, hint=told.message_hint or HINTS.get(code, ""))
 
 
 def _names_nothing(error: Exception) -> bool:
@@ -202,35 +210,35 @@ def send_test(channel: str | None, config_path: Path | None) -> None:
 @main.command()
 @config_option
 @database_option
+@primary_option
 @json_option
-def status(config_path: Path | None, database_url: str | None, as_json: bool) -> None:
+def status(*, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool) -> None:
     """Show what is wrong, and whether automon works.
 
-    Exit code: 0 all is well, 1 an alert is open, 2 a critical one is, 3 the checks do not run, 4 the database cannot be read.
+    Exit code: 0 all is well, 1 an alert is open, 2 a critical one is, 3 the checks do not run, 4 the database cannot be read,
+    or it is a replica that is too far behind to tell.
     """
-    from automon.cli.screens import status_screen, status_verdict
+    from automon.cli.screens import replica_document, status_screen, status_verdict
     from automon.clock import SystemClock
 
     quiet_logs()
-    store, now = open_store(config_path, database_url), SystemClock().now()
-    summary, alerts = store.dashboard_summary(now), store.active_alerts()
-    verdict = status_verdict(summary, alerts)
+    store, now = open_reader(config_path, database_url, primary=primary), SystemClock().now()
+    replica, summary, alerts = store.replica(), store.dashboard_summary(now), store.active_alerts()
+    verdict = status_verdict(summary, alerts, replica)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"schema_version": 1, "verdict": verdict.name, "summary": summary, "alerts": alerts}, default=str
-            )
-        )
+        document = {"schema_version": 1, "verdict": verdict.name, "summary": summary, "alerts": alerts}
+        click.echo(json.dumps(document | {"replica": replica_document(replica)}, default=str))
     else:
-        click.echo(status_screen(summary, alerts, verdict, now))
+        click.echo(status_screen(summary, alerts, verdict, now, replica))
     sys.exit(verdict.exit_code)
 
 
 @main.command()
 @config_option
 @database_option
+@primary_option
 @json_option
-def alerts(config_path: Path | None, database_url: str | None, as_json: bool) -> None:
+def alerts(*, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool) -> None:
     """List the open alerts, worst first.
 
     Exit code: 0 none, 1 some, 2 critical ones, 4 the database cannot be read.
@@ -238,7 +246,9 @@ def alerts(config_path: Path | None, database_url: str | None, as_json: bool) ->
     from automon.cli.screens import alert_lines, worst_code
 
     quiet_logs()
-    found = open_store(config_path, database_url).active_alerts()
+    store = open_reader(config_path, database_url, primary=primary)
+    tell_if_behind(store)
+    found = store.active_alerts()
     if as_json:
         click.echo(json.dumps({"schema_version": 1, "alerts": found}, default=str))
     elif found:
@@ -252,8 +262,9 @@ def alerts(config_path: Path | None, database_url: str | None, as_json: bool) ->
 @click.argument("alert_id", metavar="ALERT", type=int)
 @config_option
 @database_option
+@primary_option
 @json_option
-def explain(alert_id: int, config_path: Path | None, database_url: str | None, as_json: bool) -> None:
+def explain(*, alert_id: int, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool) -> None:
     """Say why an ALERT fired and who was told.
 
     Example: automon explain 41
@@ -261,7 +272,9 @@ def explain(alert_id: int, config_path: Path | None, database_url: str | None, a
     from automon.cli.screens import explain_screen
 
     quiet_logs()
-    story = open_store(config_path, database_url).alert_story(alert_id)
+    store = open_reader(config_path, database_url, primary=primary)
+    tell_if_behind(store)
+    story = store.alert_story(alert_id)
     if story is None:
         raise AutomonError(f"there is no alert {alert_id}", hint="automon alerts lists those that are open.")
     click.echo(json.dumps({"schema_version": 1, "alert": story}, default=str) if as_json else explain_screen(story))

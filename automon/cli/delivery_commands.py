@@ -16,8 +16,11 @@ from automon.cli.options import (
     config_option,
     database_option,
     json_option,
+    open_reader,
     open_store,
+    primary_option,
     quiet_logs,
+    tell_if_behind,
 )
 from automon.errors import AutomonError
 
@@ -64,6 +67,7 @@ def _say(sentence: str) -> None:
 )
 @config_option
 @database_option
+@primary_option
 @json_option
 def deliveries(
     *,
@@ -74,6 +78,7 @@ def deliveries(
     limit: int,
     config_path: Path | None,
     database_url: str | None,
+    primary: bool,
     as_json: bool,
 ) -> None:
     """List the messages, newest first, with what became of each.
@@ -85,7 +90,8 @@ def deliveries(
 
     quiet_logs()
     wanted = Filter(channel=channel, alert_id=alert_id, digest_id=digest_id, in_trouble=in_trouble)
-    store = open_store(config_path, database_url)
+    store = open_reader(config_path, database_url, primary=primary)
+    tell_if_behind(store)
     found = _deliveries(store, wanted, limit)
     if as_json:
         click.echo(json.dumps({"schema_version": 1, "deliveries": found}, default=str))
@@ -124,9 +130,12 @@ def _refuse_unknown_channel(store: Store, channel: str) -> None:
 @click.group(invoke_without_command=True)
 @config_option
 @database_option
+@primary_option
 @json_option
 @click.pass_context
-def channels(context: click.Context, *, config_path: Path | None, database_url: str | None, as_json: bool) -> None:
+def channels(
+    context: click.Context, *, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool
+) -> None:
     """Show how each channel fares, or take one up again.
 
     `automon channels resume NAME` takes up a channel that was stopped because its address or login was refused.
@@ -141,7 +150,9 @@ def channels(context: click.Context, *, config_path: Path | None, database_url: 
         context.default_map = {context.invoked_subcommand: {name: value for name, value in given.items() if value}}
         return
     quiet_logs()
-    sys.exit(_show_channels(_summary(open_store(config_path, database_url)), as_json=as_json))
+    store = open_reader(config_path, database_url, primary=primary)
+    tell_if_behind(store)
+    sys.exit(_show_channels(_summary(store), as_json=as_json))
 
 
 def _show_channels(own: Document, *, as_json: bool) -> int:

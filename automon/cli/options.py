@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from automon.errors import DatabaseUnavailableError
+
 if TYPE_CHECKING:
+    from automon.config import Config
     from automon.store import Store
 
 EXIT_USAGE = 64
@@ -39,6 +42,7 @@ config_option = click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="Config file instead of ./monitoring_config.json."
 )
 database_option = click.option("--database-url", help="Database instead of the config's (DATABASE_URL).")
+primary_option = click.option("--primary", is_flag=True, help="Read where the service works, not from the replica.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object with raw values instead of text.")
 
 
@@ -48,16 +52,48 @@ by_option = click.option(
 
 
 def open_store(config_path: Path | None, database_url: str | None) -> Store:
-    from automon.clock import SystemClock
-    from automon.database import Database
+    """Open the database where the service works. Raises DatabaseUnavailableError."""
     from automon.places import find_database_url, load_found_config
-    from automon.store import Store
 
     config = load_found_config(config_path, os.environ)
-    database = Database(find_database_url(database_url, config), SystemClock(), pooled=config.database.pooled, size=1)
+    return _store(find_database_url(database_url, config), config, pooled=config.database.pooled)
+
+
+def open_reader(config_path: Path | None, database_url: str | None, *, primary: bool) -> Store:
+    """Open the replica if the config has one, for what only reads. Raises DatabaseUnavailableError."""
+    from automon.places import load_found_config, reader_url
+
+    config = load_found_config(config_path, os.environ)
+    url = None if primary else reader_url(database_url, config)
+    if url is None:
+        return open_store(config_path, database_url)
+    try:
+        return _store(url, config, pooled=None)
+    except DatabaseUnavailableError as error:
+        raise DatabaseUnavailableError(
+            f"{error.message}\n  This is the replica of database.reader_url.",
+            hint="Read where the service works instead: add --primary.",
+        ) from error
+
+
+def _store(url: str, config: Config, *, pooled: bool | None) -> Store:
+    from automon.clock import SystemClock
+    from automon.database import Database
+    from automon.store import Store
+
+    database = Database(url, SystemClock(), pooled=pooled, size=1)
     database.probe()
     database.open()
     return Store(database, config.database.schema_)
+
+
+def tell_if_behind(store: Store) -> None:
+    """Say on stderr when what is shown comes from a replica and may be old."""
+    from automon.cli.screens import replica_is_behind, replica_line
+
+    replica = store.replica()
+    if replica is not None and replica_is_behind(replica):
+        click.echo(replica_line(replica), err=True)
 
 
 def quiet_logs() -> None:

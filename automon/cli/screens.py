@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from automon.cli.delivery_screens import (
@@ -18,7 +18,9 @@ from automon.cli.delivery_screens import (
     with_several_recipients,
     worst_first,
 )
+from automon.cli.options import EXIT_CANNOT_READ
 from automon.cli.text import WIDTH, age, cells, clip, clock, cut, local, number, printable, when
+from automon.models import Replica
 from notifiers.words import counted, duration
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ ROUNDS_UNTIL_STALE = 3
 START_THE_SERVICE = "systemctl start automon, or make run"
 
 
+# What is so old may hide an alert that a service has raised and told long ago.
+BEHIND = timedelta(minutes=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     name: str
@@ -50,17 +56,39 @@ def worst_code(alerts: Sequence[Document]) -> int:
     return 2 if any(alert["severity"] == "critical" for alert in alerts) else 1
 
 
-def status_verdict(summary: Document, alerts: Sequence[Document]) -> Verdict:
+def replica_is_behind(replica: Replica) -> bool:
+    return replica.behind is None or replica.behind > BEHIND
+
+
+def replica_line(replica: Replica) -> str:
+    """Say that a replica was read, and how old what it says may be."""
+    if not replica_is_behind(replica):
+        return f"REPLICA    {age(replica.behind.total_seconds()) if replica.behind else '0s'} behind"
+    how_far = "by an unknown time" if replica.behind is None else f"by {age(replica.behind.total_seconds())}"
+    return f"REPLICA    is behind {how_far}; what it shows may be old: add --primary"
+
+
+def replica_document(replica: Replica | None) -> Document | None:
+    """Give what --json says of a replica; null where the service works."""
+    if replica is None:
+        return None
+    return {"behind_seconds": None if replica.behind is None else replica.behind.total_seconds()}
+
+
+def status_verdict(summary: Document, alerts: Sequence[Document], replica: Replica | None = None) -> Verdict:
     check = summary["automon"]["last_check"]
     stale_after = ROUNDS_UNTIL_STALE * summary["automon"]["check_every_seconds"]
     if check is None or check["age_seconds"] > stale_after:
-        return Verdict("stale", 3)
+        # Of checks that have not arrived here it cannot be said that they do not run.
+        return Verdict("behind", EXIT_CANNOT_READ) if replica and replica_is_behind(replica) else Verdict("stale", 3)
     return Verdict(("ok", "warning", "critical")[worst_code(alerts)], worst_code(alerts))
 
 
-def status_screen(summary: Document, alerts: Sequence[Document], verdict: Verdict, now: datetime) -> str:
+def status_screen(
+    summary: Document, alerts: Sequence[Document], verdict: Verdict, now: datetime, replica: Replica | None = None
+) -> str:
     head = [_headline(summary, alerts, verdict, now)]
-    sections = [_counts(summary), _own_lines(summary, now), _next_step(summary, alerts, verdict)]
+    sections = [_counts(summary), _own_lines(summary, now, replica), _next_step(summary, alerts, verdict)]
     below = [section for section in sections if section]
     # An empty line stands above each section but the first.
     room = HEIGHT - len(head) - sum(1 + len(section) for section in below) - 1
@@ -71,6 +99,8 @@ def status_screen(summary: Document, alerts: Sequence[Document], verdict: Verdic
 def _headline(summary: Document, alerts: Sequence[Document], verdict: Verdict, now: datetime) -> str:
     here = now.astimezone()
     time = f"{here:%H:%M} {here.tzname()}"
+    if verdict.name == "behind":
+        return f"◌ THE REPLICA IS BEHIND   last check that it knows {_age_of_check(summary)}   {time}"
     if verdict.name == "stale" and summary["automon"]["last_check"] is None:
         return f"◌ AUTOMON HAS NOT CHECKED YET   {time}"
     if verdict.name == "stale":
@@ -137,7 +167,7 @@ def _counts(summary: Document) -> list[str]:
     ]
 
 
-def _own_lines(summary: Document, now: datetime) -> list[str]:
+def _own_lines(summary: Document, now: datetime, replica: Replica | None) -> list[str]:
     own = summary["automon"]
     check = own["last_check"]
     failed = check is not None and check["outcome"] == "failed"
@@ -146,6 +176,7 @@ def _own_lines(summary: Document, now: datetime) -> list[str]:
         f"AUTOMON    {_services(summary)}; last check {_age_of_check(summary)}{', FAILED' if failed else ''}; partitions {own['partitions_ahead_days']} days ahead",
         *([f"             {check['error']}"] if failed else []),
         *_blind_lines(own["blind"]),
+        *([replica_line(replica)] if replica else []),
     ]
 
 
@@ -211,7 +242,8 @@ def _next_step(summary: Document, alerts: Sequence[Document], verdict: Verdict) 
     stopped = [channel for channel in summary["automon"]["channels"] if channel["state"] == "stopped"]
     steps = [
         *([_how_to_check(summary)] if verdict.name == "stale" else []),
-        *([f"automon explain {alerts[0]['id']}"] if alerts and verdict.name != "stale" else []),
+        *(["automon status --primary"] if verdict.name == "behind" else []),
+        *([f"automon explain {alerts[0]['id']}"] if alerts and verdict.name not in ("stale", "behind") else []),
         *([resume_command(stopped[0]) if len(stopped) == 1 else "automon channels"] if stopped else []),
     ]
     return [f"{'Next:' if not index else '':5}  {step}" for index, step in enumerate(steps)]

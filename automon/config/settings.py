@@ -270,6 +270,8 @@ class Retention(Section):
 class DatabaseSettings(Section):
     url: DatabaseUrl = Field(default="$env:DATABASE_URL", validate_default=True)
     """Where the database is. When the environment variable is not set, automon uses its embedded database."""
+    reader_url: DatabaseUrl = Field(default="$env:AUTOMON_READER_URL", validate_default=True)
+    """A replica from which the commands read that change nothing. Without it they read where the service works."""
     schema_: SchemaName = Field(default="public", alias="schema")
     """The schema that the tables and functions are in."""
     pooled: Flag | None = None

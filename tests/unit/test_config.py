@@ -63,6 +63,7 @@ def test_the_shipped_file_loads_with_an_empty_environment() -> None:
 
     assert SHIPPED == config.path
     assert config.database.url is None
+    assert config.database.reader_url is None
     assert "public" == config.database.schema_
     assert config.database.pooled is None
     assert "ping: off (AUTOMON_PING_URL is not set)" == config.ping.describe()
@@ -299,6 +300,18 @@ def test_the_database_url_comes_from_database_url_unless_told_otherwise(file: Pa
     assert load(file, {"database": {"url": "$env:PG"}}, {"DATABASE_URL": url}).database.url is None
 
 
+def test_the_replica_to_read_from_comes_from_its_own_variable_and_is_checked_as_the_database_is(file: Path) -> None:
+    url = "postgresql://reader:geheim@replica.example.org/x"
+
+    assert Secret(url) == load(file, "{}", {"AUTOMON_READER_URL": url}).database.reader_url
+    assert load(file, "{}", {"DATABASE_URL": url}).database.reader_url is None
+    assert load(file, "{}", {"AUTOMON_READER_URL": " "}).database.reader_url is None
+    assert Secret(url) == load(file, {"database": {"reader_url": "$env:PG"}}, {"PG": url}).database.reader_url
+    [problem] = problems(file, '{"database": {"reader_url": "postgresql://reader:geheim@replica/x"}}')
+    assert "database.reader_url" == problem.key
+    assert "geheim" not in str(problem)
+
+
 @pytest.mark.parametrize("url", ["host=db password='a b%' dbname=x", "postgres://u:a%25b@h1:1,h2:2/x?sslmode=require"])
 def test_every_form_of_address_that_postgresql_knows_is_taken(file: Path, url: str) -> None:
     assert Secret(url) == load(file, "{}", {"DATABASE_URL": url}).database.url
@@ -473,7 +486,11 @@ def test_no_secret_is_in_the_text_of_a_config(file: Path) -> None:
         "b": {"type": "email", "url": "$env:MAIL"},
         "c": {"type": "apprise", "url": "$literal:ntfy://secret@example.org"},
     }
-    urls = {"DATABASE_URL": "postgresql://u:secret@db/x", "AUTOMON_PING_URL": "https://example.org/secret"}
+    urls = {
+        "DATABASE_URL": "postgresql://u:secret@db/x",
+        "AUTOMON_PING_URL": "https://example.org/secret",
+        "AUTOMON_READER_URL": "postgresql://u:secret@replica/x",
+    }
     config = load(file, {"channels": channels}, ENVIRON | urls)
 
     text = f"{config.channels} {config.ping} {config.ping.describe()} {config.settings} {config.database} {config.settings.model_dump()}"

@@ -32,6 +32,7 @@ from automon.cli.screens import (
     worst_code,
 )
 from automon.cli.text import age, cells, clip, clock, clock_or_day, cut, number, printable, took, wrapped
+from automon.models import Replica
 
 NOW = datetime(2026, 5, 14, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -148,6 +149,36 @@ def summary(**automon: Any) -> dict[str, Any]:
 def screen(alerts: list[dict[str, Any]], **automon: Any) -> str:
     facts = summary(**automon)
     return status_screen(facts, alerts, status_verdict(facts, alerts), NOW)
+
+
+@pytest.mark.parametrize(
+    ("behind", "verdict", "line"),
+    [
+        pytest.param(timedelta(0), Verdict("stale", 3), "REPLICA    0s behind", id="up to date"),
+        pytest.param(timedelta(seconds=59), Verdict("stale", 3), "REPLICA    59s behind", id="a little"),
+        pytest.param(timedelta(hours=3), Verdict("behind", 4), "REPLICA    is behind by 3h; what it shows may be old: add --primary", id="far"),
+        pytest.param(None, Verdict("behind", 4), "REPLICA    is behind by an unknown time; what it shows may be old: add --primary", id="unknown"),
+    ],
+)  # fmt: skip
+def test_of_a_replica_that_is_behind_it_is_not_said_that_the_checks_have_stopped(
+    behind: timedelta | None, verdict: Verdict, line: str
+) -> None:
+    facts, replica = summary(last_check=None), Replica(behind=behind)
+
+    found = status_verdict(facts, [], replica)
+    shown = status_screen(facts, [], found, NOW, replica)
+
+    assert found == verdict
+    assert line in shown.splitlines()
+    assert ("automon status --primary" in shown) is (verdict.name == "behind")
+    assert ("THE REPLICA IS BEHIND" in shown) is (verdict.name == "behind")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_an_alert_that_a_late_replica_shows_keeps_its_exit_code() -> None:
+    check = {"age_seconds": 90.0, "outcome": "succeeded", "error": None}
+
+    assert status_verdict(summary(last_check=check), [alert("critical")], Replica(behind=timedelta(minutes=5))) == Verdict("critical", 2)  # fmt: skip
 
 
 @pytest.mark.parametrize(
