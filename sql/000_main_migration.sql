@@ -202,7 +202,7 @@ SELECT begin_migration('018_roles.sql', 'e2483f41f8934db78f669710065b3df4e5fe883
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('019_existing_tables.sql', '00cdd53e0154c206753d3b88e66f6b799c6ecac1ba89c5c7e9f26d80cf6d5d40') AS pending \gset
+SELECT begin_migration('019_existing_tables.sql', 'a06ac49f636bb1850d6d478e035e9b6fa12618aa5016562f178dd01968b979f4') AS pending \gset
 \if :pending
 \ir 019_existing_tables.sql
 \endif

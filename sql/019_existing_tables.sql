@@ -30,12 +30,10 @@ $body$;
 COMMENT ON FUNCTION is_task(text, timestamptz, timestamptz, double precision, bigint, bigint, double precision) IS
     'Whether a row can be a task: a known status, an end and a duration if and only if it does not run, no end before its start, no negative size, progress in percent.';
 -- What they guaranteed, the one guarantees.
-ALTER TABLE processing_metrics
-    DROP CONSTRAINT IF EXISTS status_is_known, DROP CONSTRAINT IF EXISTS running_iff_not_ended, DROP CONSTRAINT IF EXISTS duration_set_iff_ended,
+ALTER TABLE processing_metrics DROP CONSTRAINT IF EXISTS status_is_known, DROP CONSTRAINT IF EXISTS running_iff_not_ended, DROP CONSTRAINT IF EXISTS duration_set_iff_ended,
     DROP CONSTRAINT IF EXISTS ends_after_start, DROP CONSTRAINT IF EXISTS sizes_are_not_negative, DROP CONSTRAINT IF EXISTS progress_is_a_percentage,
     DROP CONSTRAINT IF EXISTS is_a_task;
-ALTER TABLE processing_metrics ADD CONSTRAINT is_a_task
-    CHECK (is_task(status, start_time, end_time, duration_seconds, input_size, output_size, progress)) NOT VALID;
+ALTER TABLE processing_metrics ADD CONSTRAINT is_a_task CHECK (is_task(status, start_time, end_time, duration_seconds, input_size, output_size, progress)) NOT VALID;
 
 CREATE OR REPLACE VIEW task_facts AS
 SELECT h.end_time, h.recorded_in, h.task_type, h.status, log_bucket(h.duration_seconds) AS bucket, h.duration_seconds AS seconds,

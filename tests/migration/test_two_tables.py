@@ -71,7 +71,7 @@ def calls(postgres_server: PostgresUnderTest, two_tables: str) -> Iterator[Calls
 def test_every_block_of_the_page_replaces_a_statement_of_the_schema() -> None:
     files = dict(manifest())
 
-    assert len(replacements()) == 7
+    assert len(replacements()) == 9
     assert {file for file, _, _ in replacements()} <= files.keys()
 
 

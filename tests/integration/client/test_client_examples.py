@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 EVERY_KIND = [
     ("component_health",),
     ("component_silence",),
+    ("critical_errors",),
     ("error_rate",),
     ("failure_rate",),
     ("processing_time",),

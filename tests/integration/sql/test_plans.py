@@ -198,6 +198,8 @@ def test_what_was_recorded_since_is_found_by_its_transaction(history: Calls) -> 
 
 
 def test_looking_for_what_cannot_wait_reads_no_history(history: Calls) -> None:
+    for alert_type, limit in CALM.items():
+        history("set_threshold", alert_type, "*", limit, None, None, None)
     rows_of_tables(history, "SELECT public.watch_facts(%s)", NOON)  # plans, and looks at each day for that
 
     read = rows_of_tables(history, "SELECT public.watch_facts(%s)", NOON)
