@@ -182,7 +182,7 @@ SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', 'f5d421d10ed566ec982648383230900923c78d9085c7a02f82382f17ebde1732') AS pending \gset
+SELECT begin_migration('014_rollups.sql', '94c842ecc3bf8802d25e654e8d5c2341408bd615ac0cc4ff7304dd52799e265f') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif

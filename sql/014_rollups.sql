@@ -435,50 +435,49 @@ END
 $body$;
 COMMENT ON FUNCTION add_metrics(rollup_state, bigint, bigint[], timestamptz) IS 'Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.';
 
-CREATE OR REPLACE FUNCTION transactions_for(p_state rollup_state, p_limit integer) RETURNS bigint
+CREATE OR REPLACE FUNCTION waiting_facts(p_state rollup_state, p_limit integer) RETURNS TABLE (kind text, first_at timestamptz, last_at timestamptz, cut bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $body$
-DECLARE
-    v_next constant bigint := p_state.next_transaction;
-    v_cut  bigint := LEAST(
-        (SELECT f.recorded_in FROM public.processing_metrics_history f WHERE f.recorded_in >= v_next AND f.end_time > p_state.hours_since ORDER BY f.recorded_in OFFSET p_limit LIMIT 1),
-        (SELECT f.recorded_in FROM public.error_tracking f WHERE f.recorded_in >= v_next AND f.occurred_at > p_state.hours_since ORDER BY f.recorded_in OFFSET p_limit LIMIT 1),
-        (SELECT f.recorded_in FROM public.performance_monitoring f WHERE f.recorded_in >= v_next AND f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in OFFSET p_limit LIMIT 1));
 BEGIN
-    RETURN CASE WHEN v_cut IS NOT NULL THEN GREATEST(v_cut, v_next + 1) END;
+    RETURN QUERY
+    SELECT 'tasks', min(w.at), max(w.at), CASE WHEN count(*) > p_limit THEN max(w.recorded_in) END FROM (
+        SELECT f.end_time AS at, f.recorded_in FROM public.processing_metrics_history f
+        WHERE f.recorded_in >= p_state.next_transaction AND f.end_time > p_state.hours_since ORDER BY f.recorded_in LIMIT p_limit + 1) AS w
+    UNION ALL
+    SELECT 'errors', min(w.at), max(w.at), CASE WHEN count(*) > p_limit THEN max(w.recorded_in) END FROM (
+        SELECT f.occurred_at AS at, f.recorded_in FROM public.error_tracking f
+        WHERE f.recorded_in >= p_state.next_transaction AND f.occurred_at > p_state.hours_since ORDER BY f.recorded_in LIMIT p_limit + 1) AS w
+    UNION ALL
+    SELECT 'metrics', min(w.at), max(w.at), CASE WHEN count(*) > p_limit THEN max(w.recorded_in) END FROM (
+        SELECT f.recorded_at AS at, f.recorded_in FROM public.performance_monitoring f
+        WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in LIMIT p_limit + 1) AS w;
+    IF p_state.open_transactions <> '{}' THEN
+        RETURN QUERY
+        SELECT 'tasks', min(w.at), max(w.at), NULL::bigint FROM (
+            SELECT f.end_time AS at FROM public.processing_metrics_history f
+            WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.end_time > p_state.hours_since ORDER BY f.recorded_in) AS w
+        UNION ALL
+        SELECT 'errors', min(w.at), max(w.at), NULL::bigint FROM (
+            SELECT f.occurred_at AS at FROM public.error_tracking f
+            WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.occurred_at > p_state.hours_since ORDER BY f.recorded_in) AS w
+        UNION ALL
+        SELECT 'metrics', min(w.at), max(w.at), NULL::bigint FROM (
+            SELECT f.recorded_at AS at FROM public.performance_monitoring f
+            WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in) AS w;
+    END IF;
 END
 $body$;
-COMMENT ON FUNCTION transactions_for(rollup_state, integer) IS 'Before which transaction a limited number of facts of each kind that a state lacks was recorded (but all of one transaction in any case); NULL when there are fewer.';
+COMMENT ON FUNCTION waiting_facts(rollup_state, integer) IS
+    'From when to when the facts of each kind happened that a state lacks (empty for none; a kind may come twice), as far as a limited number goes; cut: the transaction that the next one is of, when there are more.';
 
 CREATE OR REPLACE FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    RETURN COALESCE(GREATEST(
-            (SELECT f.recorded_in FROM public.processing_metrics_history f WHERE f.end_time > p_state.hours_since ORDER BY f.recorded_in DESC LIMIT 1),
-            (SELECT f.recorded_in FROM public.error_tracking f WHERE f.occurred_at > p_state.hours_since ORDER BY f.recorded_in DESC LIMIT 1),
-            (SELECT f.recorded_in FROM public.performance_monitoring f WHERE f.recorded_at >= p_state.hours_since ORDER BY f.recorded_in DESC LIMIT 1)) >= p_state.next_transaction, false)
-        OR p_state.open_transactions <> '{}' AND (
-            EXISTS (SELECT FROM public.processing_metrics_history f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.end_time > p_state.hours_since)
-            OR EXISTS (SELECT FROM public.error_tracking f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.occurred_at > p_state.hours_since)
-            OR EXISTS (SELECT FROM public.performance_monitoring f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.recorded_at >= p_state.hours_since));
+    RETURN EXISTS (SELECT FROM public.waiting_facts(p_state, 1) AS w WHERE w.first_at IS NOT NULL);
 END
 $body$;
 COMMENT ON FUNCTION facts_wait(rollup_state) IS 'Whether there are facts that a state lacks.';
-
-CREATE OR REPLACE FUNCTION ensure_minutes(p_state rollup_state, p_end bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
-AS $body$
-BEGIN
-    PERFORM public.ensure_days('task_minutes', min(w.at), max(w.at)) FROM (
-        (SELECT f.end_time AS at FROM public.processing_metrics_history f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.end_time > p_state.minutes_since ORDER BY f.recorded_in)
-        UNION ALL (SELECT f.end_time FROM public.processing_metrics_history f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.end_time > p_state.minutes_since ORDER BY f.recorded_in)) AS w;
-    PERFORM public.ensure_days('error_minutes', min(w.at), max(w.at)) FROM (
-        (SELECT f.occurred_at AS at FROM public.error_tracking f WHERE f.recorded_in >= p_state.next_transaction AND f.recorded_in < p_end AND f.occurred_at > p_state.minutes_since ORDER BY f.recorded_in)
-        UNION ALL (SELECT f.occurred_at FROM public.error_tracking f WHERE f.recorded_in = ANY (p_state.open_transactions) AND f.occurred_at > p_state.minutes_since ORDER BY f.recorded_in)) AS w;
-END
-$body$;
-COMMENT ON FUNCTION ensure_minutes(rollup_state, bigint) IS 'Makes the days of minutes that facts belong to which are to be rolled up, where they are missing.';
 
 CREATE OR REPLACE FUNCTION ensure_days(p_table text, p_first timestamptz, p_last timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -546,22 +545,48 @@ END
 $body$;
 COMMENT ON FUNCTION open_transactions(pg_snapshot, bigint, bigint) IS 'The transactions before an end that were open at a snapshot, as recording_transaction numbers them.';
 
+CREATE OR REPLACE FUNCTION add_facts(p_kind text, p_state rollup_state, p_end bigint, p_still_open bigint[], p_first timestamptz, p_last timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    c_instant constant interval := interval '1 microsecond';
+BEGIN
+    -- So that only the days are looked at that they belong to.
+    p_state.hours_since := GREATEST(p_state.hours_since, CASE p_kind WHEN 'metrics' THEN p_first ELSE p_first - c_instant END);
+    CASE p_kind
+        WHEN 'tasks' THEN
+            PERFORM public.ensure_days('task_minutes', GREATEST(p_first, p_state.minutes_since + c_instant), p_last);
+            RETURN public.add_tasks(p_state, p_end, p_still_open, p_last);
+        WHEN 'errors' THEN
+            PERFORM public.ensure_days('error_minutes', GREATEST(p_first, p_state.minutes_since + c_instant), p_last);
+            RETURN public.add_errors(p_state, p_end, p_still_open, p_last);
+        WHEN 'metrics' THEN
+            RETURN public.add_metrics(p_state, p_end, p_still_open, p_last + c_instant);
+    END CASE;
+END
+$body$;
+COMMENT ON FUNCTION add_facts(text, rollup_state, bigint, bigint[], timestamptz, timestamptz) IS
+    'Rolls up the facts of a kind of the transactions that a state lacks, which happened between two moments; answers how many.';
+
 CREATE OR REPLACE FUNCTION roll_up(p_limit integer DEFAULT 100000, p_now timestamptz DEFAULT now()) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
+    c_all constant integer := 2000000000;
     v_state    public.rollup_state;
     v_snapshot pg_snapshot;
-    v_newest   bigint; v_end bigint;
+    v_waiting  jsonb;
+    v_kind     record;
+    v_newest   bigint; v_cut bigint; v_end bigint;
     v_open     bigint[];
-    v_added    jsonb;
+    v_added    jsonb := '{"tasks": 0, "errors": 0, "metrics": 0}';
 BEGIN
     SELECT s.* INTO v_state FROM public.rollup_state s;
     IF v_state.server = public.server_identity() AND NOT public.facts_wait(v_state) THEN
         -- Whoever else is at it, a check say, may be so for long.
         UPDATE public.rollup_state s SET rolled_at = clock_timestamp()
         WHERE s.only_row IN (SELECT x.only_row FROM public.rollup_state x WHERE x.rolled_at < clock_timestamp() - interval '5 seconds' FOR UPDATE SKIP LOCKED);
-        RETURN jsonb_build_object('tasks', 0, 'errors', 0, 'metrics', 0, 'more', false);
+        RETURN v_added || '{"more": false}';
     END IF;
     v_state := public.locked_rollup_state(p_now);
     IF v_state IS NULL THEN
@@ -569,10 +594,20 @@ BEGIN
     END IF;
     v_snapshot := pg_current_snapshot();    -- not before the lock is held: another may have looked further meanwhile
     v_newest := pg_snapshot_xmax(v_snapshot)::text::bigint + v_state.transaction_offset;
-    v_end := LEAST(v_newest, public.transactions_for(v_state, p_limit));
+    SELECT jsonb_agg(to_jsonb(w)), min(w.cut) INTO v_waiting, v_cut FROM public.waiting_facts(v_state, p_limit) AS w;
+    IF v_cut = v_state.next_transaction THEN
+        -- A transaction is rolled up as a whole, however large it is.
+        v_cut := v_cut + 1;
+        v_waiting := (SELECT jsonb_agg(to_jsonb(w)) FROM public.waiting_facts(v_state, c_all) AS w);
+    END IF;
+    v_end := LEAST(v_newest, v_cut);
     v_open := public.open_transactions(v_snapshot, v_state.transaction_offset, v_end);
-    PERFORM public.ensure_minutes(v_state, v_end);
-    v_added := jsonb_build_object('tasks', public.add_tasks(v_state, v_end, v_open), 'errors', public.add_errors(v_state, v_end, v_open), 'metrics', public.add_metrics(v_state, v_end, v_open));
+    FOR v_kind IN
+        SELECT w.kind, min(w.first_at) AS first_at, max(w.last_at) AS last_at FROM jsonb_to_recordset(v_waiting) AS w (kind text, first_at timestamptz, last_at timestamptz)
+        WHERE w.first_at IS NOT NULL GROUP BY w.kind
+    LOOP
+        v_added := v_added || jsonb_build_object(v_kind.kind, public.add_facts(v_kind.kind, v_state, v_end, v_open, v_kind.first_at, v_kind.last_at));
+    END LOOP;
     UPDATE public.rollup_state s SET next_transaction = v_end, open_transactions = v_open, rolled_at = clock_timestamp();
     RETURN v_added || jsonb_build_object('more', v_end < v_newest);
 END

@@ -769,6 +769,10 @@ FUNCTION add_errors(p_state rollup_state, p_end bigint, p_still_open bigint[], p
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Rolls up the errors of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.
 
+FUNCTION add_facts(p_kind text, p_state rollup_state, p_end bigint, p_still_open bigint[], p_first timestamp with time zone, p_last timestamp with time zone) RETURNS bigint
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Rolls up the facts of a kind of the transactions that a state lacks, which happened between two moments; answers how many.
+
 FUNCTION add_metrics(p_state rollup_state, p_end bigint, p_still_open bigint[], p_until timestamp with time zone DEFAULT 'infinity'::timestamp with time zone) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
     -- Rolls up the measurements of the transactions that a state lacks, before an end and but for those that are still open; of those that happened up to a moment; answers how many.
@@ -1002,10 +1006,6 @@ FUNCTION ensure_days_of_facts(p_table text, p_moments timestamp with time zone[]
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Makes the partitions that are missing for the UTC days of those moments, once each, and waits for sessions that are making some.
 
-FUNCTION ensure_minutes(p_state rollup_state, p_end bigint) RETURNS void
-    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
-    -- Makes the days of minutes that facts belong to which are to be rolled up, where they are missing.
-
 FUNCTION ensure_partitions(p_days_ahead integer DEFAULT 8, p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Makes the partitions of yesterday, today and the days ahead of every table of facts; answers how many were missing. Idempotent.
@@ -1116,7 +1116,7 @@ FUNCTION fact_moment(p_at timestamp with time zone) RETURNS timestamp with time 
     -- The moment of a fact: the one given, or now. Raises AM005 invalid_time for one more than a minute ahead, or before the year 2000.
 
 FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
-    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Whether there are facts that a state lacks.
 
 FUNCTION fallback_of(p_channel text) RETURNS text
@@ -1775,10 +1775,6 @@ FUNCTION time_mistake(p_at timestamp with time zone, p_now timestamp with time z
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- AM005 invalid_time of a moment that no fact can have, as a value.
 
-FUNCTION transactions_for(p_state rollup_state, p_limit integer) RETURNS bigint
-    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
-    -- Before which transaction a limited number of facts of each kind that a state lacks was recorded (but all of one transaction in any case); NULL when there are fewer.
-
 FUNCTION transition_message(p_delivery alert_deliveries) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What a message about a transition may say: the transition, its alert, and what else is open.
@@ -1834,6 +1830,10 @@ FUNCTION value_mistake(p_metric_name text, p_value text) RETURNS jsonb
 FUNCTION waiting_causes(p_channel text, p_now timestamp with time zone) RETURNS TABLE(recipient text, cause text, members bigint[], messages bigint, budget bigint, worst integer)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What waits on a channel and was never tried, by recipient and cause: how many messages it makes (a cause that makes too many becomes one) and how many its recipient may get now. Causes that were told too often just now are left out.
+
+FUNCTION waiting_facts(p_state rollup_state, p_limit integer) RETURNS TABLE(kind text, first_at timestamp with time zone, last_at timestamp with time zone, cut bigint)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp, enable_seqscan=off, enable_sort=off, plan_cache_mode=force_generic_plan
+    -- From when to when the facts of each kind happened that a state lacks (empty for none; a kind may come twice), as far as a limited number goes; cut: the transaction that the next one is of, when there are more.
 
 FUNCTION watch_facts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
