@@ -182,7 +182,7 @@ SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '94c842ecc3bf8802d25e654e8d5c2341408bd615ac0cc4ff7304dd52799e265f') AS pending \gset
+SELECT begin_migration('014_rollups.sql', '58e01983311575fe3016f1420d75bdba3753670a65821d66b96f3c4b01b6278f') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif

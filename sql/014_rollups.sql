@@ -470,11 +470,20 @@ $body$;
 COMMENT ON FUNCTION waiting_facts(rollup_state, integer) IS
     'From when to when the facts of each kind happened that a state lacks (empty for none; a kind may come twice), as far as a limited number goes; cut: the transaction that the next one is of, when there are more.';
 
+CREATE OR REPLACE FUNCTION all_waiting(p_state rollup_state, p_limit integer) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN (SELECT jsonb_agg(to_jsonb(w)) FROM public.waiting_facts(p_state, p_limit) AS w WHERE w.first_at IS NOT NULL);
+END
+$body$;
+COMMENT ON FUNCTION all_waiting(rollup_state, integer) IS 'What waiting_facts answers, as one value; NULL when nothing waits.';
+
 CREATE OR REPLACE FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    RETURN EXISTS (SELECT FROM public.waiting_facts(p_state, 1) AS w WHERE w.first_at IS NOT NULL);
+    RETURN public.all_waiting(p_state, 1) IS NOT NULL;
 END
 $body$;
 COMMENT ON FUNCTION facts_wait(rollup_state) IS 'Whether there are facts that a state lacks.';
@@ -573,7 +582,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     c_all constant integer := 2000000000;
-    v_state    public.rollup_state;
+    v_state    public.rollup_state; v_locked public.rollup_state;
     v_snapshot pg_snapshot;
     v_waiting  jsonb;
     v_kind     record;
@@ -582,29 +591,35 @@ DECLARE
     v_added    jsonb := '{"tasks": 0, "errors": 0, "metrics": 0}';
 BEGIN
     SELECT s.* INTO v_state FROM public.rollup_state s;
-    IF v_state.server = public.server_identity() AND NOT public.facts_wait(v_state) THEN
+    v_snapshot := pg_current_snapshot();
+    v_waiting := public.all_waiting(v_state, p_limit);
+    IF v_state.server = public.server_identity() AND v_waiting IS NULL THEN
         -- Whoever else is at it, a check say, may be so for long.
         UPDATE public.rollup_state s SET rolled_at = clock_timestamp()
         WHERE s.only_row IN (SELECT x.only_row FROM public.rollup_state x WHERE x.rolled_at < clock_timestamp() - interval '5 seconds' FOR UPDATE SKIP LOCKED);
         RETURN v_added || '{"more": false}';
     END IF;
-    v_state := public.locked_rollup_state(p_now);
-    IF v_state IS NULL THEN
+    v_locked := public.locked_rollup_state(p_now);
+    IF v_locked IS NULL THEN
         RETURN NULL;
+    ELSIF (v_locked.next_transaction, v_locked.open_transactions) IS DISTINCT FROM (v_state.next_transaction, v_state.open_transactions) THEN
+        -- Another has looked further meanwhile.
+        v_snapshot := pg_current_snapshot();
+        v_waiting := public.all_waiting(v_locked, p_limit);
     END IF;
-    v_snapshot := pg_current_snapshot();    -- not before the lock is held: another may have looked further meanwhile
+    v_state := v_locked;
     v_newest := pg_snapshot_xmax(v_snapshot)::text::bigint + v_state.transaction_offset;
-    SELECT jsonb_agg(to_jsonb(w)), min(w.cut) INTO v_waiting, v_cut FROM public.waiting_facts(v_state, p_limit) AS w;
+    v_cut := (SELECT min((w->>'cut')::bigint) FROM jsonb_array_elements(v_waiting) AS w);
     IF v_cut = v_state.next_transaction THEN
         -- A transaction is rolled up as a whole, however large it is.
         v_cut := v_cut + 1;
-        v_waiting := (SELECT jsonb_agg(to_jsonb(w)) FROM public.waiting_facts(v_state, c_all) AS w);
+        v_waiting := public.all_waiting(v_state, c_all);
     END IF;
     v_end := LEAST(v_newest, v_cut);
     v_open := public.open_transactions(v_snapshot, v_state.transaction_offset, v_end);
     FOR v_kind IN
         SELECT w.kind, min(w.first_at) AS first_at, max(w.last_at) AS last_at FROM jsonb_to_recordset(v_waiting) AS w (kind text, first_at timestamptz, last_at timestamptz)
-        WHERE w.first_at IS NOT NULL GROUP BY w.kind
+        GROUP BY w.kind
     LOOP
         v_added := v_added || jsonb_build_object(v_kind.kind, public.add_facts(v_kind.kind, v_state, v_end, v_open, v_kind.first_at, v_kind.last_at));
     END LOOP;

@@ -785,6 +785,10 @@ FUNCTION affected_tasks(p_component text, p_severities text[], p_from timestamp 
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- How many different tasks the errors of a component were about; of more than a thousand errors about how many.
 
+FUNCTION all_waiting(p_state rollup_state, p_limit integer) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What waiting_facts answers, as one value; NULL when nothing waits.
+
 FUNCTION apply_findings(p_alert_types text[], p_findings monitoring_finding[], p_now timestamp with time zone DEFAULT now(), p_resolve_only boolean DEFAULT false) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Turns the findings of the alert types named into alerts, transitions and deliveries, in one transaction; answers how many transitions it wrote. An open alert without a firing finding clears. Evaluations that come at once wait for each other; one that is older than what an alert has seen changes nothing.
