@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -191,16 +193,54 @@ class Database:
             )
 
 
+class Deadlines:
+    """Cuts connections whose time is up, from one thread: a timer for each use would cost more than most queries do."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._pending: dict[object, tuple[float, psycopg.Connection]] = {}
+        self._wakes_at = math.inf
+        self._thread: threading.Thread | None = None
+
+    def add(self, seconds: float, connection: psycopg.Connection) -> object:
+        """Have the connection cut after so many seconds; what is answered takes that back."""
+        entry, at = object(), time.monotonic() + seconds
+        with self._changed:
+            self._pending[entry] = at, connection
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                self._thread.start()
+            if at < self._wakes_at:
+                self._changed.notify()
+        return entry
+
+    def take_back(self, entry: object) -> None:
+        """Let the connection be; it is not cut any more when this returns."""
+        with self._changed:
+            self._pending.pop(entry, None)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for entry in [entry for entry, (at, _) in self._pending.items() if at <= now]:
+                    cut(self._pending.pop(entry)[1])
+                # What is taken back meanwhile leaves its moment to wake up at: that is seldom, and cheaper than to wake now.
+                self._wakes_at = min((at for at, _ in self._pending.values()), default=math.inf)
+                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+
+
+_deadlines = Deadlines()
+
+
 @contextmanager
 def cut_after(seconds: float, connection: psycopg.Connection) -> Iterator[None]:
     """Cut the connection when what is done on it has not come to an end by then."""
-    timer = threading.Timer(seconds, cut, [connection])
-    timer.daemon = True
-    timer.start()
+    entry = _deadlines.add(seconds, connection)
     try:
         yield
     finally:
-        timer.cancel()
+        _deadlines.take_back(entry)
 
 
 def cut(connection: psycopg.Connection) -> None:

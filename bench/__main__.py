@@ -14,8 +14,11 @@ from bench.harness import database, report, tell_machine
 # Each has measure(full), which yields figures. What cannot be imported is an error: a section that is missing from the
 # table would look like one that met its goals.
 SECTIONS = (
+    "bench.write_path",
     "bench.flat",
+    "bench.fast_lane",
     "bench.retention",
+    "bench.upgrade",
 )
 
 

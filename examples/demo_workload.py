@@ -179,7 +179,12 @@ def two_go_silent(stage: Stage) -> None:
 def gateway_fails(stage: Stage) -> None:
     stage.monitor.update_system_health("api", "payment_gateway", "unhealthy", failure_reason="connection refused")
     stage.monitor.record_error(
-        None, "ConnectionRefused", "critical", "payment gateway refuses connections", "payments", at=stage.forgotten_from
+        None,
+        "ConnectionRefused",
+        "critical",
+        "payment gateway refuses connections",
+        "payments",
+        at=stage.forgotten_from,
     )
     backlog(stage, pending=BACKLOG[3])
 
