@@ -202,7 +202,7 @@ SELECT begin_migration('018_roles.sql', 'e2483f41f8934db78f669710065b3df4e5fe883
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('019_existing_tables.sql', 'a06ac49f636bb1850d6d478e035e9b6fa12618aa5016562f178dd01968b979f4') AS pending \gset
+SELECT begin_migration('019_existing_tables.sql', 'fe46f7d2e26a3e62f36166fc544f7e7fcac2970fe4ecfc168d91d4f93d0d3e2b') AS pending \gset
 \if :pending
 \ir 019_existing_tables.sql
 \endif

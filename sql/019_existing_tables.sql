@@ -46,9 +46,10 @@ SELECT e.occurred_at, e.recorded_in, e.component, e.error_type, e.severity, e.ta
 COMMENT ON VIEW error_facts IS 'Errors as rollups see them.';
 
 CREATE OR REPLACE VIEW metric_facts AS
-SELECT p.recorded_at, p.recorded_in, date_bin('1 hour', p.recorded_at, '0001-01-01 00:00:00+00') AS hour, p.metric_name, p.metric_type, p.component, p.unit,
-    log_bucket(p.value) AS bucket, p.value
-FROM performance_monitoring p;
+SELECT p.recorded_at, p.recorded_in, date_bin('1 hour', p.recorded_at, '0001-01-01 00:00:00+00') AS hour,
+    -- As long as an index can hold, and as large as can be added up: one odd fact must not stop the others.
+    p.metric_name, left(p.metric_type, 100) AS metric_type, p.component, left(p.unit, 100) AS unit, log_bucket(v.value) AS bucket, v.value
+FROM performance_monitoring p CROSS JOIN LATERAL (SELECT GREATEST(LEAST(p.value, 1e290), -1e290) AS value) AS v;
 COMMENT ON VIEW metric_facts IS 'Measurements as rollups see them.';
 
 DROP TRIGGER IF EXISTS tell_of_critical_errors ON error_tracking;

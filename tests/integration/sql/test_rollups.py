@@ -193,6 +193,23 @@ def test_a_backlog_is_worked_off_in_parts(calls: Calls) -> None:
     assert_exact(calls, NOON - HOUR, NOON)
 
 
+def test_no_fact_is_too_odd_to_be_rolled_up_with_the_others(calls: Calls) -> None:
+    for value in (1.7e308, 1.6e308, -1.7e308, 5e-324, 0.0):
+        calls("record_performance_metric", "n" * 512, "t" * 9000, value, "u" * 9000, "c" * 512, p_at=NOON)
+    calls("start_task_tracking", "t", "ö" * 256, 2**63 - 1, "w" * 9000, NOON)
+    calls("complete_task_tracking", "t", "failed", 2**63 - 1, p_error_message="m" * 90_000, p_at=NOON)
+    calls("start_task_tracking", "another", "ö" * 256, 2**63 - 1, p_at=NOON)
+    calls("complete_task_tracking", "another", "failed", 2**63 - 1, p_at=NOON + SECOND)
+    calls("record_error", "i" * 512, "e" * 512, "low", "m" * 90_000, "c" * 512, p_at=NOON)
+
+    assert calls("roll_up") == {"tasks": 2, "errors": 1, "metrics": 5, "more": False}
+    [trend] = calls.rows("metrics_last_day", NOON)
+    assert (trend["measurements"], trend["max_value"]) == (5, 1e290)
+    assert [row["total_input_size"] for row in calls.rows("get_task_statistics", p_now=NOON + MINUTE)] == [
+        2 * (2**63 - 1)
+    ]
+
+
 # What a view says --------------------------------------------------------------------------------------------------
 
 
