@@ -182,7 +182,7 @@ SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '58e01983311575fe3016f1420d75bdba3753670a65821d66b96f3c4b01b6278f') AS pending \gset
+SELECT begin_migration('014_rollups.sql', '780e4ac9ae433f99a3c0cc4ecf9aed20bac0fc791bdeca8ece9e389926cbae73') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif

@@ -124,13 +124,13 @@ CREATE OR REPLACE FUNCTION percentiles_of(p_counts bigint[], p_means double prec
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    v_upto   bigint[] := '{}';      -- how many values lie in a bucket or below it
+    v_upto   bigint[] := ARRAY[]::bigint[];      -- how many values lie in a bucket or below it
     v_total  bigint := 0;
     v_count  bigint;
     v_rank   double precision;
     v_bucket integer := 1;
     v_next   integer;
-    v_found  double precision[] := '{}';
+    v_found  double precision[] := ARRAY[]::double precision[];
 BEGIN
     FOREACH v_count IN ARRAY p_counts LOOP
         v_total := v_total + v_count;
@@ -588,7 +588,7 @@ DECLARE
     v_kind     record;
     v_newest   bigint; v_cut bigint; v_end bigint;
     v_open     bigint[];
-    v_added    jsonb := '{"tasks": 0, "errors": 0, "metrics": 0}';
+    v_added    jsonb := jsonb_build_object('tasks', 0, 'errors', 0, 'metrics', 0);
 BEGIN
     SELECT s.* INTO v_state FROM public.rollup_state s;
     v_snapshot := pg_current_snapshot();
@@ -644,7 +644,7 @@ DECLARE
     c_day      constant interval := interval '1 day';
     v_oldest   timestamptz := (SELECT min(d.day)::timestamp AT TIME ZONE 'UTC' FROM public.day_partitions(p_now) AS d);
     v_day      timestamptz;
-    v_counts   bigint[] := '{0,0,0}';
+    v_counts   bigint[] := ARRAY[0, 0, 0]::bigint[];
 BEGIN
     PERFORM FROM public.rollup_state s FOR UPDATE;
     -- Whoever records into a day that has no index by recording yet waits for the end of this.
@@ -771,7 +771,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_day   record;
-    v_since timestamptz := '-infinity';
+    v_since timestamptz := timestamptz '-infinity';
 BEGIN
     FOR v_day IN SELECT d.* FROM public.unindexed_days(p_index, p_table) AS d LOOP
         IF v_day.is_used THEN
