@@ -49,8 +49,10 @@ def test_it_starts_again_with_its_data_and_ctrl_c_ends_both(folder: Path, start_
     url = find_running(folder / ".automon")
     assert url is not None
     with psycopg.connect(url, autocommit=True) as connection:
-        Look(connection)("update_queue_metrics", "mail", 640)
-    first.wait_for_output("CRITICAL mail: 640 waiting")
+        look = Look(connection)
+        look("update_queue_metrics", "mail", 640)
+        first.wait_for_output("CRITICAL mail: 640 waiting")
+        look.wait_for("SELECT count(*) > 0 FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'succeeded'")
     status = run_automon(folder, "status")
     assert (status.returncode, status.stdout.splitlines()[0][:10]) == (2, "✗ PROBLEMS")
     pid = server_pid(folder)

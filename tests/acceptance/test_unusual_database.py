@@ -11,7 +11,7 @@ from automon.migrate import migrate
 from monitoring_client import MonitoringClient
 from tests.support.kinds import KINDS
 from tests.support.postgres import PostgresUnderTest
-from tests.support.service import ServiceProcess, channels_of, make_config, run_automon, write_config
+from tests.support.service import Look, ServiceProcess, channels_of, make_config, run_automon, write_config
 from tests.support.slack import FakeSlack
 from tests.support.smtp import FakeSmtp
 
@@ -29,7 +29,7 @@ def database_url(request: pytest.FixtureRequest, postgres_server: PostgresUnderT
 
 
 def test_facts_become_messages_and_the_command_line_shows_them(
-    slack: FakeSlack, smtp: FakeSmtp, database_url: str, start_service: StartService, tmp_path: Path
+    slack: FakeSlack, smtp: FakeSmtp, database_url: str, start_service: StartService, look: Look, tmp_path: Path
 ) -> None:
     service = start_service(make_config(), channels_of(slack, smtp))
     service.wait_until_ready()
@@ -40,6 +40,7 @@ def test_facts_become_messages_and_the_command_line_shows_them(
     [post] = slack.wait_for(1)
     smtp.wait_for(1)
     assert "CRITICAL api/Zürich: is unhealthy: Zertifikat läuft ab: C:\\new" in post.preview
+    look.wait_for("SELECT count(*) > 0 FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'succeeded'")
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     write_config(folder, make_config())
