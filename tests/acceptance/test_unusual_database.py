@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from automon.migrate import migrate
@@ -29,7 +30,7 @@ def database_url(request: pytest.FixtureRequest, postgres_server: PostgresUnderT
 
 
 def test_facts_become_messages_and_the_command_line_shows_them(
-    slack: FakeSlack, smtp: FakeSmtp, database_url: str, start_service: StartService, look: Look, tmp_path: Path
+    slack: FakeSlack, smtp: FakeSmtp, database_url: str, start_service: StartService, tmp_path: Path
 ) -> None:
     service = start_service(make_config(), channels_of(slack, smtp))
     service.wait_until_ready()
@@ -40,7 +41,11 @@ def test_facts_become_messages_and_the_command_line_shows_them(
     [post] = slack.wait_for(1)
     smtp.wait_for(1)
     assert "CRITICAL api/Zürich: is unhealthy: Zertifikat läuft ab: C:\\new" in post.preview
-    look.wait_for("SELECT count(*) > 0 FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'succeeded'")
+    # The search_path of its owner would lead the question astray.
+    with psycopg.connect(database_url, autocommit=True, options="-c search_path=") as connection:
+        Look(connection).wait_for(
+            "SELECT count(*) > 0 FROM public.job_runs WHERE job = 'alert_checks' AND outcome = 'succeeded'"
+        )
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     write_config(folder, make_config())
