@@ -185,6 +185,7 @@ def test_the_owner_can_call_and_do_everything(calls: Calls) -> None:
     assert done_with_relations(calls, owner) >= relations
 
 
+@pytest.mark.session("a search_path")
 def test_a_function_that_a_later_file_opens_is_open_to_that_role_alone(calls: Calls) -> None:
     calls.ask("SET search_path = public")
     with calls.connection.transaction():

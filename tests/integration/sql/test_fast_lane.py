@@ -418,6 +418,7 @@ def heard(listener: Calls, writer: Calls) -> int:
         pytest.param(degraded, id="a degraded component"),
     ],
 )
+@pytest.mark.session("LISTEN")
 def test_trouble_is_told_when_it_is_committed_and_once_a_transaction(
     calls: Calls, listener: Calls, record: Callable[[Calls, datetime], None]
 ) -> None:
@@ -430,6 +431,7 @@ def test_trouble_is_told_when_it_is_committed_and_once_a_transaction(
     assert heard(listener, calls) == (0 if record in {unhealthy, degraded} else 1)
 
 
+@pytest.mark.session("LISTEN")
 def test_a_thousand_critical_errors_in_one_document_are_one_notice(calls: Calls, listener: Calls) -> None:
     error = {
         "error_type": "timeout",
@@ -445,6 +447,7 @@ def test_a_thousand_critical_errors_in_one_document_are_one_notice(calls: Calls,
     assert heard(listener, calls) == 1
 
 
+@pytest.mark.session("LISTEN")
 def test_a_component_that_changes_to_trouble_is_told_and_one_that_stays_or_recovers_is_not(
     calls: Calls, listener: Calls
 ) -> None:
@@ -458,6 +461,7 @@ def test_a_component_that_changes_to_trouble_is_told_and_one_that_stays_or_recov
     assert told == [0, 0, 1, 0, 1, 0, 0]
 
 
+@pytest.mark.session("LISTEN")
 def test_nothing_else_is_told(calls: Calls, listener: Calls) -> None:
     for severity in ("low", "medium", "high"):
         errors(40, severity)(calls, NOON)
@@ -471,6 +475,7 @@ def test_nothing_else_is_told(calls: Calls, listener: Calls) -> None:
     assert heard(listener, calls) == 0
 
 
+@pytest.mark.session("LISTEN")
 def test_what_is_rolled_back_is_told_to_nobody(calls: Calls, listener: Calls) -> None:
     with calls.connection.transaction(force_rollback=True):
         errors(1, "critical")(calls, NOON)

@@ -134,6 +134,7 @@ def test_a_view_on_a_day_keeps_that_day_alone_and_is_named(prepared: Calls) -> N
     assert f"the view public.last_spring, which needs {oldest}" in prepared("who_holds", "processing_metrics_history", NOON)  # fmt: skip
 
 
+@pytest.mark.session("the server's process number")
 def test_only_the_table_itself_is_locked_and_not_the_one_above_it(calls: Calls) -> None:
     record_task(calls, NOON - 40 * DAY)
     pid = calls.connection.info.backend_pid
@@ -322,6 +323,7 @@ def test_errors_past_the_term_of_their_severity_count_as_well(prepared: Calls) -
     assert firing(prepared) == {"retention of error_tracking": ("high", "oldest row is 9 days past its term")}
 
 
+@pytest.mark.session("the server's process number")
 def test_the_evidence_names_who_holds_the_table_open_and_the_next_step(
     prepared: Calls, new_session: NewSession
 ) -> None:
@@ -404,6 +406,7 @@ def test_the_self_check_makes_the_days_before_it_judges_them(calls: Calls) -> No
     assert firing(calls) == {}
 
 
+@pytest.mark.session("the server's process number")
 def test_days_that_cannot_be_made_are_told_and_fail_no_check(prepared: Calls, new_session: NewSession) -> None:
     drop_day(prepared, "host_metrics", NOON)
     other = new_session()

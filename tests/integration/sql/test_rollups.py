@@ -99,7 +99,10 @@ def writers(database_url: str, calls: Calls) -> Iterator[list[Calls]]:
     for back in range(-1, 4):  # whoever makes a day has the others wait until it commits
         calls("ensure_partitions", 0, NOON - back * DAY)
     with ExitStack() as stack:
-        yield [Calls(stack.enter_context(psycopg.connect(database_url, autocommit=True))) for _ in range(3)]
+        yield [
+            Calls(stack.enter_context(psycopg.connect(database_url, autocommit=True, prepare_threshold=None)))
+            for _ in range(3)
+        ]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -355,6 +358,7 @@ def test_rollups_that_nobody_makes_say_since_when(calls: Calls) -> None:
     assert lag(calls)["why"] is None
 
 
+@pytest.mark.session("the server's process number")
 def test_rollups_that_somebody_holds_up_say_who(calls: Calls, new_session: NewSession) -> None:
     record(calls, 1, NOON, 5)
     holder = new_session()
