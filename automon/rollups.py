@@ -8,13 +8,13 @@ import psycopg
 from psycopg import sql
 
 from automon.database import first_line
-from automon.errors import DatabaseUnavailableError
+from automon.errors import AutomonError, DatabaseUnavailableError
 
 
 def rebuild_rollups(conninfo: str, *, schema: str = "public") -> dict[str, Any]:
     """Roll up all facts that are kept, however long it takes, and answer how many tasks, errors and metrics there were.
 
-    Raises DatabaseUnavailableError when the database does not answer.
+    Raises DatabaseUnavailableError when the database does not answer, AutomonError when it has no rollups yet.
     """
     call = sql.SQL("SELECT {}.rebuild_rollups()").format(sql.Identifier(schema))
     try:
@@ -23,6 +23,8 @@ def rebuild_rollups(conninfo: str, *, schema: str = "public") -> dict[str, Any]:
         ) as connection:
             connection.execute("SET LOCAL statement_timeout = 0")
             [(counts,)] = connection.execute(call).fetchall()
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
+        raise AutomonError("the database is not at this version's schema", hint="Run `automon migrate`.") from error
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(
             f"no answer from the database: {first_line(error)}", hint="Nothing was changed; run it again."

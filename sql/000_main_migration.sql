@@ -182,7 +182,7 @@ SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268
 \if :pending
 \ir 013_bulk.sql
 \endif
-SELECT begin_migration('014_rollups.sql', '780e4ac9ae433f99a3c0cc4ecf9aed20bac0fc791bdeca8ece9e389926cbae73') AS pending \gset
+SELECT begin_migration('014_rollups.sql', 'ef68b59a549cefe3f03d012ba889f9e3304842d8ce2d3b18ca88167313e13ff9') AS pending \gset
 \if :pending
 \ir 014_rollups.sql
 \endif

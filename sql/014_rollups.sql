@@ -479,15 +479,6 @@ END
 $body$;
 COMMENT ON FUNCTION all_waiting(rollup_state, integer) IS 'What waiting_facts answers, as one value; NULL when nothing waits.';
 
-CREATE OR REPLACE FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $body$
-BEGIN
-    RETURN public.all_waiting(p_state, 1) IS NOT NULL;
-END
-$body$;
-COMMENT ON FUNCTION facts_wait(rollup_state) IS 'Whether there are facts that a state lacks.';
-
 CREATE OR REPLACE FUNCTION ensure_days(p_table text, p_first timestamptz, p_last timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -720,7 +711,7 @@ DECLARE
     v_behind double precision;
 BEGIN
     SELECT s.* INTO v_state FROM public.rollup_state s;
-    v_wait := public.facts_wait(v_state);
+    v_wait := public.all_waiting(v_state, 1) IS NOT NULL;
     v_behind := CASE WHEN v_wait THEN GREATEST(extract(epoch FROM p_now - v_state.rolled_at), 0) ELSE 0 END;
     RETURN QUERY SELECT v_behind, v_state.rolled_at, v_wait, cardinality(v_state.open_transactions), NULLIF(v_state.hours_since, '-infinity'), CASE
         WHEN v_state.server <> public.server_identity() THEN 'the database came from another server, and nothing has been rolled up since'

@@ -682,6 +682,20 @@ def test_rollups_are_made_anew_on_request(tmp_path: Path, database_url: str) -> 
     assert done.stdout.endswith("rolled up 0 tasks, 1 errors and 0 metrics\n")
 
 
+def test_rollups_of_a_database_without_any_or_that_is_away_are_said_with_the_remedy(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    write_config(tmp_path, make_config())
+
+    bare = run_automon(tmp_path, "rebuild-rollups", environment={"DATABASE_URL": empty_database_url})
+    away = run_automon(tmp_path, "rebuild-rollups", environment={"DATABASE_URL": "postgresql://127.0.0.1:1/work"})
+
+    assert (bare.returncode, away.returncode) == (1, 1)
+    assert "Run `automon migrate`." in bare.stderr
+    assert "Nothing was changed; run it again." in away.stderr
+    assert "Traceback" not in bare.stderr + away.stderr
+
+
 def test_a_database_that_is_not_migrated_is_said_with_the_remedy(tmp_path: Path, empty_database_url: str) -> None:
     write_config(tmp_path, make_config())
 

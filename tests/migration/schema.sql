@@ -1119,10 +1119,6 @@ FUNCTION fact_moment(p_at timestamp with time zone) RETURNS timestamp with time 
     SQL VOLATILE
     -- The moment of a fact: the one given, or now. Raises AM005 invalid_time for one more than a minute ahead, or before the year 2000.
 
-FUNCTION facts_wait(p_state rollup_state) RETURNS boolean
-    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
-    -- Whether there are facts that a state lacks.
-
 FUNCTION fallback_of(p_channel text) RETURNS text
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The channel that speaks for another: the one that its config names, else the journal. NULL for the journal, and where there is none.
