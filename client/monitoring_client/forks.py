@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Protocol
 from weakref import WeakSet
 
@@ -20,25 +21,33 @@ class ForkAware(Protocol):
 
 _watched: WeakSet[ForkAware] = WeakSet()
 _resting: list[ForkAware] = []
+_one_at_a_time = threading.RLock()  # threads may fork at the same moment; held from before a fork until after it
 
 
 def watch(thing: ForkAware) -> None:
-    _watched.add(thing)
+    with _one_at_a_time:
+        _watched.add(thing)
 
 
 def _before_fork() -> None:
+    _one_at_a_time.acquire()
     _resting[:] = list(_watched)
     for thing in _resting:
         thing.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for thing in _resting:
-        thing.after_fork_in_parent()
-    _resting.clear()
+    try:
+        for thing in _resting:
+            thing.after_fork_in_parent()
+        _resting.clear()
+    finally:
+        _one_at_a_time.release()
 
 
 def _after_fork_in_child() -> None:
+    global _one_at_a_time  # noqa: PLW0603 - the parent's is held
+    _one_at_a_time = threading.RLock()
     for thing in _resting:
         thing.after_fork_in_child()
     _resting.clear()

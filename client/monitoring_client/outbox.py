@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from monitoring_client import forks
@@ -36,6 +37,7 @@ LINGER_AWAY = 0.5
 LOOK_EVERY = 30.0
 EXIT_SECONDS = 2.0
 STOP_SECONDS = 1.0
+SECONDS_BETWEEN_LINES = 60.0  # in the log, of failures that repeat
 
 logger = logging.getLogger("automon_client")
 _running: set[Outbox] = set()
@@ -54,7 +56,8 @@ class Outbox:
         self._losses = losses
         self._buffer = Buffer(self._wake, most_facts)
         self._closed = False
-        self._resumes = self._calmed = False  # what a fork has interrupted
+        self._starts_are_held = self._resumes = self._calmed = False  # what a fork has interrupted
+        self._next_line = 0.0
         self._begin()
         forks.watch(self)
 
@@ -64,19 +67,19 @@ class Outbox:
         self._thread: threading.Thread | None = None
         self._bell: Bell | None = None
         self._stopping = False  # at once, in the middle of anything
-        self._leaving = False  # when everything is delivered or kept
+        self._leaving = self._closed  # when everything is delivered or kept
         self._flushes: list[threading.Event] = []
 
     # For the application --------------------------------------------------------------------------------------------
 
-    def add(self, fact: Fact, text: int = 0) -> None:
-        """Take a fact that holds so many characters of text. Raises FullError, or DatabaseUnavailableError once closed."""
+    def add(self, fact: Fact) -> None:
+        """Take a fact. Raises FullError, or DatabaseUnavailableError once closed."""
         if self._closed:
             raise DatabaseUnavailableError("the client is closed")
-        if not self._buffer.add(fact, text):
+        if not self._buffer.add(fact):
             # The thread cannot keep up, so the caller does a little of its work.
             self._make_delivery().keep_some()
-            if not self._buffer.add(fact, text):
+            if not self._buffer.add(fact):
                 raise FullError(f"{len(self._buffer)} facts wait in memory already, and the disk takes no more")
 
     def keep(self, fact: Fact) -> None:
@@ -89,12 +92,19 @@ class Outbox:
 
     def flush(self, timeout: float) -> bool:
         """Hurry, and wait until everything that was recorded is in the database. False when it is not after `timeout` seconds."""
+        if self._thread is threading.current_thread():  # a logging handler, called by the thread that it would wait for
+            return False
         delivery = self._make_delivery()
+        if self._closed:
+            return delivery.is_done
         done = threading.Event()
         self._flushes.append(done)
-        delivery.hurry()
-        self._wake()
-        return done.wait(timeout)
+        try:
+            delivery.hurry()
+            self._wake()
+            return done.wait(timeout) if self._thread is not None else delivery.is_done
+        finally:
+            self._end_flush(done)
 
     def close(self, timeout: float) -> None:
         """Deliver for `timeout` seconds, keep the rest on disk, and end. Facts that come later are refused."""
@@ -109,48 +119,73 @@ class Outbox:
 
     def settle(self, timeout: float) -> None:
         """Deliver for `timeout` seconds and keep the rest on disk; without a spool it is lost."""
-        thread = self._thread
+        with self._making:  # a thread that is only just starting cannot be waited for
+            thread = self._thread
+        if self._delivery is not None:
+            self._delivery.prepare_to_end()
         if thread is not None and thread is not threading.current_thread():
             self._leaving = True
             self._end_thread(thread, timeout)
-            self._leaving = False
-        if self._delivery is not None and not self._delivery.keep():
-            lost = self._delivery.give_up()
-            if lost:
-                self._losses.add("the program ended while the database was away, and no spool could be used", lost)
+            self._leaving = self._closed
+        self._save()
+        _running.discard(self)
 
     def release(self) -> None:
         """Close the connection and the file; both open again when they are needed."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            return  # it hangs in something that cannot be called off, such as the look-up of a name, and is not waited for
         self._link.close()
         if self._spool is not None:
             self._spool.close()
+
+    def _save(self) -> None:
+        """Keep on disk what is left in memory; without a spool it is lost."""
+        if self._delivery is None and not self._buffer:
+            return
+        delivery = self._make_delivery()
+        if not delivery.come_to_rest(STOP_SECONDS):  # a disk that hangs
+            return
+        try:
+            lost = delivery.keep_the_rest()
+        finally:
+            delivery.go_on()
+        if lost:
+            self._losses.add("the program ended while the database was away, and no spool could be used", lost)
 
     # The thread -----------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         if self._thread is None:
             self._start()
-        elif self._bell is not None:
-            self._bell.ring()
+        else:
+            self._ring()
 
     def _start(self) -> None:
+        """Begin a thread unless there is one. Where there can be none, keep on disk what it would have delivered."""
+        thread = threading.Thread(target=self._run, name="automon-client", daemon=True)
         with self._making:
             if self._thread is not None:
                 return
+            _running.add(self)
             if not _process_ends:
                 # Loads nothing here, in the application's time; the thread does.
-                self._thread = threading.Thread(target=self._run, name="automon-client", daemon=True)
+                self._thread = thread
                 try:
-                    self._thread.start()
-                except RuntimeError:  # the system has no more threads
+                    thread.start()
+                except RuntimeError:  # the system has no more threads, or the interpreter ends
                     self._thread = None
                 else:
-                    _running.add(self)
                     _prepare_for_the_end()
                     return
-        self._make_delivery().keep()
+        self._buffer.unwatched = True  # the next fact calls again
+        if _process_ends:
+            self._save()
+        else:
+            self._make_delivery().keep()
 
     def _make_delivery(self) -> Delivery:
+        if self._delivery is not None:
+            return self._delivery
         with self._making:
             if self._delivery is None:
                 from monitoring_client.delivery import Delivery
@@ -162,20 +197,42 @@ class Outbox:
         if self._thread is not threading.current_thread():  # a signal handler has started another one meanwhile
             return
         try:
+            while not self._deliver_or_fail():
+                self._pause()
+        finally:
+            self._end()
+
+    def _deliver_or_fail(self) -> bool:
+        """Deliver until told to stop. False after a failure that nobody has thought of."""
+        try:
             self._deliver()
         except CalledOffError:
             pass
         except Exception:  # a mistake in here must not stay silent, nor end the reporting for ever
-            logger.exception("automon: the sender failed, and begins anew with the next fact")
-        finally:
-            bell, self._bell = self._bell, None
-            if bell is not None:
-                bell.close()
-            if self._closed:
-                self.release()
-            self._thread = None
-            self._buffer.unwatched = True
+            if time.monotonic() >= self._next_line:
+                self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+                logger.exception("automon: the sender failed, and begins anew")
+            return False
+        return True
+
+    def _pause(self) -> None:
+        """Wait a second, without a bell: what has failed may be the making of one."""
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until and not (self._leaving or self._stopping):
+            time.sleep(0.05)
+
+    def _end(self) -> None:
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.close()
+        if self._closed:
+            self._save()
+            self.release()
             _running.discard(self)
+        self._thread = None
+        self._buffer.unwatched = True
+        if not (self._leaving or self._stopping):  # called off so late that nobody waited for it any more
+            self._start()
 
     def _deliver(self) -> None:
         from monitoring_client.bell import Bell
@@ -185,9 +242,12 @@ class Outbox:
         bell, delivery = self._bell, self._make_delivery()
         while True:
             self._rest(bell, delivery)
+            flushes = list(self._flushes)  # later ones may wait for facts that this round does not see
             delivery.round(bell)
-            if delivery.is_done:
-                self._answer_flushes()
+            if flushes and delivery.is_done:
+                for done in flushes:
+                    done.set()
+                    self._end_flush(done)
             if self._leaving and (delivery.memory_is_empty or delivery.is_away):
                 return
 
@@ -195,7 +255,7 @@ class Outbox:
         """Wait until there is something to do, and then a moment for more of it."""
         if not self._is_urgent and delivery.is_done:
             self._buffer.unwatched = True
-            if not self._buffer:
+            if delivery.is_done:  # still: what comes from here on rings
                 bell.wait(LOOK_EVERY)
             self._buffer.unwatched = False
         self._on_ring()
@@ -216,10 +276,9 @@ class Outbox:
         if self._buffer.is_filling and self._delivery is not None:
             self._delivery.keep()
 
-    def _answer_flushes(self) -> None:
-        flushes, self._flushes = self._flushes, []
-        for done in flushes:
-            done.set()
+    def _end_flush(self, done: threading.Event) -> None:
+        with suppress(ValueError):  # the other side did it
+            self._flushes.remove(done)
 
     def _end_thread(self, thread: threading.Thread, timeout: float) -> None:
         self._ring()
@@ -231,12 +290,16 @@ class Outbox:
             self._stopping = False
 
     def _ring(self) -> None:
-        if self._bell is not None:
-            self._bell.ring()
+        bell = self._bell
+        if bell is not None:
+            bell.ring()
 
     # Forks ----------------------------------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
+        if self._thread is not None:
+            self._make_delivery()  # the thread needs it, and could not make it while starts are held
+        self._starts_are_held = self._making.acquire(timeout=STOP_SECONDS)
         thread = self._thread
         self._resumes = thread is not None
         if thread is not None and thread is not threading.current_thread():
@@ -246,7 +309,10 @@ class Outbox:
     def after_fork_in_parent(self) -> None:
         if self._calmed and self._delivery is not None:
             self._delivery.go_on()
-        if self._resumes:
+        if self._starts_are_held:
+            self._making.release()
+        resumes, self._starts_are_held, self._resumes, self._calmed = self._resumes, False, False, False
+        if resumes:
             self._start()
 
     def after_fork_in_child(self) -> None:
@@ -255,6 +321,7 @@ class Outbox:
             self._spool.after_fork()
         if self._bell is not None:
             self._bell.close()
+        self._starts_are_held = self._resumes = self._calmed = False
         self._losses.forget()
         self._buffer.forget()
         self._begin()
