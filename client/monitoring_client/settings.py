@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +13,14 @@ NO = frozenset({"0", "false", "no", "off"})
 
 
 class Settings(NamedTuple):
-    """`spool` is the file; None: facts are never kept on disk."""
+    """`spool` is the file, or finds it out; None: facts are never kept on disk."""
 
     dsn: str | Callable[[], str]
     schema: str
     worker_id: str | None
     durable: bool
     enabled: bool
-    spool: Path | None
+    spool: Path | Callable[[], Path] | None
 
 
 def read(
@@ -44,25 +45,44 @@ def read(
     )
 
 
-def _spool(dsn: str | Callable[[], str], schema: str, *, spool: str | os.PathLike[str] | bool | None) -> Path | None:
+def _spool(
+    dsn: str | Callable[[], str], schema: str, *, spool: str | os.PathLike[str] | bool | None
+) -> Path | Callable[[], Path] | None:
     told = os.environ.get("AUTOMON_SPOOL", "").strip()
     if spool is None:
         spool = told.lower() not in NO
     if isinstance(spool, bool):
         if not spool:
             return None
-        folder = told if told.lower() not in YES | NO else ""
-        state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-        return Path(folder or Path(state, "automon")) / _file_name(dsn, schema)
-    return Path(spool)
+        folder = told if told.lower() not in YES | NO else _usual_folder()
+        if not folder:
+            return None
+        if callable(dsn):
+            # It may take its time or fail, which is for the sender to find out, not for who makes a client.
+            return lambda: _absolute(Path(folder) / _file_name(dsn(), schema))
+        return _absolute(Path(folder) / _file_name(dsn, schema))
+    return _absolute(Path(spool))
 
 
-def _file_name(dsn: str | Callable[[], str], schema: str) -> str:
+def _usual_folder() -> str:
+    """Answer the folder for spools of this user; none for a user without a home, as containers have."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 - Path's raises without a home
+    return "" if state.startswith("~") else f"{state}/automon"
+
+
+def _absolute(path: Path) -> Path:
+    """Fix a path to where it is now: a service may go to another folder later."""
+    with suppress(OSError):  # the folder that the process is in was deleted
+        return path.absolute()
+    return path
+
+
+def _file_name(dsn: str, schema: str) -> str:
     """Name a file for a database. The password plays no part in it: it changes, and facts wait for the same database still."""
     import hashlib
     import re
 
-    target = re.sub(r"(?<=:)[^:@/]*(?=@)|(?<=password=)('[^']*'|[^\s&]*)", "", str(dsn() if callable(dsn) else dsn))
+    target = re.sub(r"(?<=:)[^:@/]*(?=@)|(?<=password=)('[^']*'|[^\s&]*)", "", str(dsn))
     return hashlib.sha256(f"{target}\n{schema}".encode("utf-8", "replace")).hexdigest()[:12] + ".sqlite3"
 
 

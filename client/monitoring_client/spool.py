@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from monitoring_client.errors import FullError, MonitoringError
+from monitoring_client.facts import readable
 from monitoring_client.rows import Row
 from monitoring_client.turns import BusyError, Turns
 
@@ -38,15 +39,35 @@ class SpoolError(MonitoringError):
 
 
 class Spool:
-    """`path` is made when first needed. Every method raises SpoolError when the file cannot be used."""
+    """The file is made when first needed. Every method raises SpoolError when it cannot be used.
 
-    def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
-        self.path = path
+    `path` may be a function that answers the path, where finding it out takes time; it is asked once.
+    """
+
+    def __init__(self, path: Path | Callable[[], Path], most_bytes: int = MOST_BYTES) -> None:
+        self._path = path
         self._most_pages = max(16, most_bytes // PAGE)
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None  # of the file that the connection is to
+        self._read_from: sqlite3.Connection | None = None
         self._leading: IO[str] | None = None
         self._newest = 0  # the last row that this process appended
         self._turns = Turns()
+
+    @property
+    def path(self) -> Path:
+        """The file. Raises SpoolError when it cannot be told."""
+        if callable(self._path):
+            try:
+                self._path = self._path()
+            except Exception as error:  # the application's function that gives the DSN, which names the file
+                raise SpoolError(f"cannot tell which file to use: {readable(error)}") from error
+        return self._path
+
+    @property
+    def held_ours(self) -> bool:
+        """Whether something that this process appended waited when `holds_ours` last looked."""
+        return self._newest > 0
 
     def after_fork(self) -> None:
         self._turns = Turns()
@@ -68,7 +89,12 @@ class Spool:
     def oldest(self, most: int) -> list[Row]:
         """Answer the rows that are next to be sent."""
         query = "SELECT number, kind, run, at_is_ours, body FROM facts ORDER BY number LIMIT ?"
-        found = self._run(lambda connection: connection.execute(query, (most,)).fetchall())
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, str, str, int, str]]:
+            self._read_from = connection
+            return connection.execute(query, (most,)).fetchall()
+
+        found = self._run(read)
         return [Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in found]
 
     def remove(self, rows: Sequence[Row]) -> None:
@@ -81,7 +107,7 @@ class Spool:
 
     def holds_any(self) -> bool:
         """Whether anything waits, this process's or of others. Does not make the file."""
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # noqa: PTH110 - Path.exists raises where a folder may not be looked into
             return False
         return bool(self._run(lambda connection: connection.execute("SELECT 1 FROM facts LIMIT 1").fetchall()))
 
@@ -93,7 +119,10 @@ class Spool:
             import fcntl
         except ImportError:  # where there is none, two may send the same rows: slower, and no row is stored twice
             return True
-        leading = _private(self.path.with_suffix(".lock"))
+        try:
+            leading = os.fdopen(os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        except OSError as error:
+            raise SpoolError(f"cannot use {self.path}: {error}") from error
         try:
             fcntl.flock(leading, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -128,6 +157,8 @@ class Spool:
         return self._newest > 0
 
     def _delete(self, connection: sqlite3.Connection, number: int) -> None:
+        if connection is not self._read_from:  # another file has taken the place of the one that the rows are from
+            return
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             connection.execute("DELETE FROM facts WHERE number <= ?", (number,))
@@ -143,45 +174,77 @@ class Spool:
         import sqlite3
 
         try:
-            return work(self._open())
-        except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise FullError(f"there is no more room in {self.path}: {error}") from error
-            self._abandon()
-            raise SpoolError(f"cannot use {self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            self._abandon()
-            self._set_aside()
-            raise SpoolError(f"{self.path} was damaged and has been set aside: {error}") from error
+            try:
+                return work(self._open())
+            except sqlite3.Error as error:
+                raise self._reason(error) from error
         except OSError as error:
             raise SpoolError(f"cannot use {self.path}: {error}") from error
 
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            import sqlite3
+    def _reason(self, error: sqlite3.Error) -> MonitoringError:
+        import sqlite3
 
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _private(self.path).close()
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
+        if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+            return FullError(f"there is no more room in {self.path}: {error}")
+        self._abandon()
+        # The plain class is what SQLite's "corrupt" and "not a database" become.
+        if type(error) is sqlite3.DatabaseError and self._set_aside():
+            return SpoolError(f"{self.path} was damaged and has been set aside: {error}")
+        return SpoolError(f"cannot use {self.path}: {error}")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            if _identity(self.path) == self._identity:
+                return self._connection
+            # It was deleted or replaced, and what is written to the old one would be gone with this process.
+            self._abandon()
+        import sqlite3
+
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(self.path)
+        self._newest = 0 if _identity(self.path) != self._identity else self._newest
+        self._identity = _identity(self.path)
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            with suppress(sqlite3.OperationalError):  # some file systems cannot, or another process is just doing it
+                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
             connection.execute(TABLE)
-            self._connection = connection
-        return self._connection
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _set_aside(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            damaged = Path(f"{self.path}{suffix}")
-            if damaged.exists():
-                damaged.rename(f"{self.path}.damaged-{time.time_ns()}{suffix}")
+    def _set_aside(self) -> bool:
+        """Rename a damaged file. False when another process has done so already."""
+        if _identity(self.path) != self._identity:
+            return False
+        aside = f"{self.path}.damaged-{time.time_ns()}"
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+        return True
 
 
-def _private(path: Path) -> IO[str]:
-    """Open a file, made readable for its owner alone if it is new: facts may quote what the application works on."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+def _make_private(path: Path) -> None:
+    """Make a file that is readable for its owner alone, if there is none: facts may quote what the application works on.
+
+    One that is there is not opened: closing it again would end the locks that SQLite holds on it in this process.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
