@@ -19,7 +19,7 @@ class Buffer:
         self._wake = wake
         self._most = most_facts
         self._half = most_facts // 2
-        self._text = 0  # what threads add at the same moment may be miscounted; it begins anew with every take
+        self._text = 0  # what threads add at the same moment may be miscounted; it begins anew whenever all is taken
         self.unwatched = True
 
     def __len__(self) -> int:
@@ -30,12 +30,12 @@ class Buffer:
         """Whether it should be emptied now rather than in a moment."""
         return len(self._facts) > self._half or self._text > MOST_TEXT // 2
 
-    def add(self, fact: Fact, text: int = 0) -> bool:
-        """Add a fact that holds so many characters of text. False when there is no room."""
+    def add(self, fact: Fact) -> bool:
+        """Add a fact. False when there is no room."""
         filled = len(self._facts)
         if filled >= self._most or self._text > MOST_TEXT:
             return False
-        self._text += text
+        self._text += fact.size
         self._facts.append(fact)
         if self.unwatched or filled == self._half:
             self.notice()
@@ -54,6 +54,8 @@ class Buffer:
                 taken.append(self._facts.popleft())
         except IndexError:
             self._text = 0
+        else:
+            self._text -= sum(fact.size for fact in taken)
         return taken
 
     def forget(self) -> None:

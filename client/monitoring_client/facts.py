@@ -20,15 +20,21 @@ LONGEST_NAME = 512  # bytes: what an index of the database holds
 SURELY_SHORT = LONGEST_NAME // 4  # characters; one takes at most four bytes
 LONGEST_MESSAGE = 10_000  # characters
 LONGEST_STACK_TRACE = 40_000
+LARGEST_DOCUMENT = 256_000  # characters
 LARGEST_COUNT = 2**63 - 1
+MOST_BITS = 1024  # of a whole number in a document; larger ones become text
 
 
 class Fact(NamedTuple):
-    """One fact. `kind` says which function of the database takes it; `at_is_ours`: the caller left the moment to the client."""
+    """One fact. `kind` says which function of the database takes it; `at_is_ours`: the caller left the moment to the client.
+
+    `size` is the memory that its longer texts and its document take, in characters, roughly.
+    """
 
     kind: str
     body: dict[str, Any]
     at_is_ours: bool
+    size: int = 0
 
 
 def start_task(
@@ -65,14 +71,15 @@ def complete_task(
     """Make the end of a task. With its start, it says all about the task, and stands for itself if the start was never stored."""
     ended_at = _now() if at is None else _moment(at)
     ours = at is None
+    steps, size = (None, 0) if step_timings is None else _document("step_timings", step_timings)
     end = {
         "status": _one_of("status", status, END_STATUSES),
         "output_size": None if output_size is None else _count("output_size", output_size),
-        "step_timings": None if step_timings is None else _document("step_timings", step_timings),
+        "step_timings": steps,
         "error_message": None if error_message is None else _message(error_message),
     }
     if start is None:
-        return Fact("end", {"task_id": _name("task_id", task_id), "at": ended_at, **end}, ours)
+        return Fact("end", {"task_id": _name("task_id", task_id), "at": ended_at, **end}, ours, size)
     begun = start.body
     task = {
         "task_id": begun["task_id"],
@@ -85,7 +92,7 @@ def complete_task(
         "parent_task_id": begun["parent_task_id"],
         **end,
     }
-    return Fact("task", task, ours and start.at_is_ours)
+    return Fact("task", task, ours and start.at_is_ours, size)
 
 
 def heartbeat(task_id: str, progress: float | None, step: str | None, at: datetime | None) -> Fact:
@@ -108,18 +115,21 @@ def record_error(
     context: Mapping[str, Any] | None,
     at: datetime | None,
 ) -> Fact:
+    message = _message(error_message)
+    trace = None if stack_trace is None else _text("stack_trace", stack_trace)[-LONGEST_STACK_TRACE:]
+    document, size = (None, 0) if context is None else _document("context", context)
     body = {
         "error_type": _name("error_type", error_type),
         "severity": _one_of("severity", severity, SEVERITIES),
-        "error_message": _message(error_message),
+        "error_message": message,
         "at": _now() if at is None else _moment(at),
         "component": None if component is None else _name("component", component),
         "task_id": None if task_id is None else _name("task_id", task_id),
-        "stack_trace": None if stack_trace is None else _text("stack_trace", stack_trace)[-LONGEST_STACK_TRACE:],
-        "context": None if context is None else _document("context", context),
+        "stack_trace": trace,
+        "context": document,
         "id": _identity(at),
     }
-    return Fact("error", body, at is None)
+    return Fact("error", body, at is None, size + len(message) + len(trace or ""))
 
 
 def record_performance_metric(
@@ -131,6 +141,7 @@ def record_performance_metric(
     tags: Mapping[str, Any] | None,
     at: datetime | None,
 ) -> Fact:
+    document, size = (None, 0) if tags is None else _document("tags", tags)
     body = {
         "metric_name": _name("metric_name", metric_name),
         "value": _number("value", value),
@@ -138,10 +149,10 @@ def record_performance_metric(
         "metric_type": _name("metric_type", metric_type),
         "unit": None if unit is None else _name("unit", unit),
         "component": None if component is None else _name("component", component),
-        "tags": None if tags is None else _document("tags", tags),
+        "tags": document,
         "id": _identity(at),
     }
-    return Fact("metric", body, at is None)
+    return Fact("metric", body, at is None, size)
 
 
 def update_system_health(
@@ -153,6 +164,7 @@ def update_system_health(
     details: Mapping[str, Any] | None,
     at: datetime | None,
 ) -> Fact:
+    document, size = (None, 0) if details is None else _document("details", details)
     body = {
         "component_type": _name("component_type", component_type),
         "component_name": _name("component_name", component_name),
@@ -160,9 +172,9 @@ def update_system_health(
         "at": _now() if at is None else _moment(at),
         "response_time_ms": None if response_time is None else _number("response_time", response_time, least=0),
         "failure_reason": None if failure_reason is None else _message(failure_reason),
-        "details": None if details is None else _document("details", details),
+        "details": document,
     }
-    return Fact("health", body, at is None)
+    return Fact("health", body, at is None, size)
 
 
 def update_queue_metrics(
@@ -188,12 +200,13 @@ def update_queue_metrics(
 
 
 def record_host_sample(host: str, sample: Mapping[str, Any], at: datetime | None) -> Fact:
+    document, size = _document("sample", sample)
     body = {
         "host": _name("host", host),
-        "sample": _document("sample", sample),
+        "sample": document,
         "at": _now() if at is None else _moment(at),
     }
-    return Fact("host", body, at is None)
+    return Fact("host", body, at is None, size)
 
 
 def new_task_id() -> str:
@@ -277,26 +290,56 @@ def _number(what: str, value: float, *, least: float = -math.inf, most: float = 
     return number
 
 
-def _document(what: str, value: Mapping[str, Any]) -> object:
-    """Copy a document as it is now: the caller may go on to change it before it is sent."""
+def _document(what: str, value: Mapping[str, Any]) -> tuple[object, int]:
+    """Copy a document as it is now, because the caller may go on to change it before it is sent. Answers the copy and its size.
+
+    A fact is not lost over a document that is too large or cannot be copied: a note takes its place.
+    """
     if not isinstance(value, Mapping):
         raise TypeError(f"{what} must be a mapping, not {type(value).__name__}")
+    copying = _Copying()
     try:
-        return _jsonable(value)
+        return copying.copy(value), copying.size
+    except _TooLargeError:
+        return {"left_out": f"{what} has more than {LARGEST_DOCUMENT} characters"}, 0
     except RecursionError:
-        return {"unreadable": f"{what} contains itself, or is nested too deeply"}
+        return {"left_out": f"{what} contains itself, or is nested too deeply"}, 0
+    except Exception as error:  # noqa: BLE001 - whatever somebody else's mapping does, or another thread does to it
+        return {"left_out": f"{what} cannot be read: {readable(error)[:LONGEST_NAME]}"}, 0
 
 
-def _jsonable(value: object) -> object:
-    """Find the nearest that jsonb can hold: what is no JSON becomes text, so that a fact is not lost over its context."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {readable(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):  # no other iterable: a cursor or a stream is the application's
-        return [_jsonable(item) for item in value]
-    return readable(value)
+class _TooLargeError(Exception):
+    pass
+
+
+class _Copying:
+    """Finds the nearest that jsonb can hold: what is no JSON becomes text."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def copy(self, value: object) -> object:
+        self._count(len(value) + 8 if isinstance(value, str) else 8)  # a number or a comma takes room too
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, int):
+            return int(value) if value.bit_length() < MOST_BITS else self._text(value)
+        if isinstance(value, float) and math.isfinite(value):
+            return float(value)
+        if isinstance(value, Mapping):
+            return {self._text(key): self.copy(item) for key, item in value.items()}
+        if isinstance(
+            value, (list, tuple, set, frozenset)
+        ):  # no other iterable: a cursor or a stream is the application's
+            return [self.copy(item) for item in value]
+        return self._text(value)
+
+    def _text(self, value: object) -> str:
+        text = readable(value)
+        self._count(len(text))
+        return text
+
+    def _count(self, characters: int) -> None:
+        self.size += characters
+        if self.size > LARGEST_DOCUMENT:
+            raise _TooLargeError

@@ -38,8 +38,7 @@ class Buffered:
 
     def take(self, fact: Fact, *, durable: bool | None) -> None:
         if not (self.waits if durable is None else durable):
-            text = len(fact.body["error_message"]) + len(fact.body["stack_trace"] or "") if fact.kind == "error" else 0
-            self._outbox.add(fact, text)
+            self._outbox.add(fact)
             return
         try:
             self._outbox.keep(fact)

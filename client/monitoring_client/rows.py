@@ -46,8 +46,13 @@ def moved(row: Row, by: timedelta) -> Row:
     return row._replace(body=_json(body))
 
 
+def latest_moment(row: Row) -> datetime:
+    body = json.loads(row.body)
+    return max(datetime.fromisoformat(body[name]) for name in MOMENTS if name in body)
+
+
 def _row(fact: Fact) -> Row:
-    kind, body, at_is_ours = fact
+    kind, body, at_is_ours, _ = fact
     said = {key: value for key, value in body.items() if value is not None}
     run = ""
     if kind == "task":
@@ -60,7 +65,7 @@ def _row(fact: Fact) -> Row:
             run = f"{at} {said['task_id']}"
         if kind not in ("error", "metric"):
             said["fact"] = kind
-    return Row(0, kind, run, at_is_ours, _json(said))
+    return Row(0, kind, _storable(run), at_is_ours, _json(said))
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -71,6 +76,10 @@ def _json(body: object) -> str:
     # What PostgreSQL cannot hold in a text is replaced: NUL, and halves of surrogate pairs.
     if "\\u0000" in text:
         text = _encoder.encode(_without_nul(body))
+    return _storable(text)
+
+
+def _storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
