@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from monitoring_client import facts
 from monitoring_client.buffer import Buffer
-from monitoring_client.errors import DatabaseUnavailableError, MonitoringError, SettingError
+from monitoring_client.errors import DatabaseUnavailableError, FullError, MonitoringError, SettingError
 from monitoring_client.facts import Fact, readable
 from monitoring_client.losses import Losses
 from monitoring_client.rows import Row, condense, encode
@@ -55,6 +55,7 @@ class Delivery:
         self._next_attempt = 0.0
         self._next_look = 0.0
         self._next_use_of_spool = 0.0
+        self._next_append = 0.0
         self._next_line = 0.0
         self._next_report = 0.0
 
@@ -73,7 +74,9 @@ class Delivery:
     @property
     def is_done(self) -> bool:
         """Whether everything that this process recorded is in the database."""
-        return self.memory_is_empty and not self._spool_holds_ours()
+        if not self.memory_is_empty or self._spool_holds_ours():
+            return False
+        return self._spool is None or not self._spool.held_ours  # for all that is known while it cannot be read
 
     @property
     def may_progress(self) -> bool:
@@ -81,8 +84,14 @@ class Delivery:
         return not (self.is_away or self._follows)
 
     def hurry(self) -> None:
-        """Let the next round try at once, whatever the last attempt has brought."""
-        self._next_attempt = self._next_look = 0.0
+        """Let the next round try everything at once, whatever the last attempt has brought."""
+        self._next_attempt = self._next_look = self._next_report = self._next_use_of_spool = self._next_append = 0.0
+
+    def prepare_to_end(self) -> None:
+        """Let the last round tell of all losses, and try the database once more if facts have no other place."""
+        self._next_report = 0.0
+        if self._spool is None:
+            self._next_attempt = 0.0
 
     # Forks ----------------------------------------------------------------------------------------------------------
 
@@ -113,7 +122,7 @@ class Delivery:
         while not self._spool_holds_ours():
             with self._order:
                 if not self._waiting:
-                    self._waiting = encode(self._buffer.take(self._batch))
+                    self._waiting = self._encoded(self._buffer.take(self._batch))
                 self._in_flight, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
                 if not self._in_flight:
                     return
@@ -152,6 +161,17 @@ class Delivery:
                 raise
             self._do_without_spool(error)
 
+    def _encoded(self, some: list[Fact]) -> list[Row]:
+        """Write facts as rows; one that cannot be written must not take the others with it."""
+        try:
+            return encode(some)
+        except Exception as error:  # noqa: BLE001 - a document nested deeper than the JSON encoder goes, for example
+            if len(some) == 1:
+                self._losses.add(f"{some[0].kind}: {readable(error)}")
+                return []
+        middle = len(some) // 2
+        return [*self._encoded(some[:middle]), *self._encoded(some[middle:])]
+
     def _store(self, rows: list[Row], bell: Bell) -> None:
         for refusal in self._link.store(rows, bell):
             self._losses.add(f"the database refused {refusal.row.kind}: {refusal.error}")
@@ -171,14 +191,19 @@ class Delivery:
     def _go_on(self) -> None:
         if self._failures:
             logger.info("automon: the database answers again")
+            self._next_line = min(self._next_line, time.monotonic() + SECONDS_BETWEEN_LINES)
         self._failures = 0
 
     def _where_they_wait(self) -> str:
-        if self._spool is None or self._spool_is_unusable():
+        if self._spool is None or not self._may_append:
             return "in memory"
-        return f"in {self._spool.path}"
+        try:
+            return f"in {self._spool.path}"
+        except SpoolError:
+            return "in memory"
 
     def _report_losses(self) -> None:
+        """Make a fact of what was lost, once a minute."""
         if time.monotonic() < self._next_report:
             return
         lost = self._losses.take_unreported()
@@ -196,21 +221,25 @@ class Delivery:
         With facts of its own, raises FullError or SpoolError instead: these facts are not taken then, and the others stay.
         """
         own = encode(more)
-        with self._order:
-            if not own and (self._spool is None or self._spool_is_unusable()):
-                return False
-            try:
-                while True:
-                    self._waiting += encode(self._buffer.take(LARGEST_BATCH))
-                    if not self._buffer:
-                        self._append(own)
-                        return True
-                    self._append([])
-            except MonitoringError as error:
-                if own:
-                    raise
-                self._do_without_spool(error)
-                return False
+        if not own and not self._may_append:
+            return False
+        try:
+            with self._order:
+                self._append_all(own)
+        except MonitoringError as error:
+            if own:
+                raise
+            # Outside of the lock: what listens to the log may itself be waiting to record something.
+            self._do_without_spool(error)
+            return False
+        return True
+
+    def _append_all(self, own: list[Row]) -> None:
+        while True:
+            self._waiting += self._encoded(self._buffer.take(LARGEST_BATCH))
+            if not self._buffer:
+                return self._append(own)
+            self._append([])
 
     def _append(self, own: list[Row]) -> None:
         """Append what is in flight, what waits, and these rows to the spool, in this order, all or nothing."""
@@ -223,20 +252,30 @@ class Delivery:
 
     def keep_some(self) -> bool:
         """Move the oldest facts in memory to the spool, if that takes no more than milliseconds. False when it cannot be done."""
-        if self._spool is None or self._spool_is_unusable() or not self._order.acquire(timeout=PATIENCE_OF_CALLERS):
+        if not self._may_append or not self._order.acquire(timeout=PATIENCE_OF_CALLERS):
             return False
         try:
-            self._waiting += encode(self._buffer.take(SOME))
+            self._waiting += self._encoded(self._buffer.take(SOME))
             self._append([])
         except MonitoringError as error:
-            self._do_without_spool(error)
-            return False
+            failure = error
+        else:
+            return True
         finally:
             self._order.release()
-        return True
+        self._do_without_spool(failure)
+        return False
 
-    def give_up(self) -> int:
-        """Drop what is in memory, and answer how many facts these were."""
+    def keep_the_rest(self) -> int:
+        """Move all that is in memory to the spool, for good, and answer how many facts were lost because that cannot be done."""
+        self.hurry()
+        if not self.keep():
+            return self._give_up()
+        self._report_losses()
+        self.keep()
+        return 0
+
+    def _give_up(self) -> int:
         with self._order:
             lost = len(self._buffer.take(sys.maxsize)) + len(self._waiting) + len(self._in_flight)
             self._waiting, self._in_flight = [], []
@@ -254,8 +293,16 @@ class Delivery:
     def _spool_is_unusable(self) -> bool:
         return self._is_hopeless or time.monotonic() < self._next_use_of_spool
 
+    @property
+    def _may_append(self) -> bool:
+        if self._spool is None or self._spool_is_unusable():
+            return False
+        return time.monotonic() >= self._next_append
+
     def _do_without_spool(self, error: MonitoringError) -> None:
-        self._next_use_of_spool = time.monotonic() + SECONDS_WITHOUT_SPOOL
+        self._next_append = time.monotonic() + SECONDS_WITHOUT_SPOOL
+        if not isinstance(error, FullError):  # what is full can be sent from still, and what it holds goes first
+            self._next_use_of_spool = self._next_append
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
             logger.warning("automon: no facts can be kept on disk now, they wait in memory: %s", readable(error))

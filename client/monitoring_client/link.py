@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monitoring_client.errors import DatabaseUnavailableError, RejectedError, SettingError
-from monitoring_client.rows import Row, moved
+from monitoring_client.facts import readable
+from monitoring_client.rows import Row, latest_moment, moved
 from monitoring_client.turns import BusyError, Turns
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class Link:
         self._connection: PGconn | None = None
         # How far this machine's clock is ahead of the database's, once the database has refused a moment for that.
         self._ahead = timedelta(0)
+        self._clock = _clock()  # when that was found out
         self._turns = Turns()
 
     def after_fork(self) -> None:
@@ -81,6 +84,8 @@ class Link:
         Storing them again changes nothing. Raises DatabaseUnavailableError, and whatever `bell` raises.
         """
         with self._turn():
+            if self._ahead and abs(_clock() - self._clock) > SAME_OFFSET.total_seconds():
+                self._ahead = timedelta(0)  # this machine's clock was set since
             try:
                 refusals = self._store_or_divide(rows, bell)
                 if any(_is_about_clocks(refusal) for refusal in refusals):
@@ -119,12 +124,25 @@ class Link:
 
     def _store_with_our_clock_corrected(self, refusals: list[Refusal], bell: Bell | None) -> list[Refusal]:
         """Try once more what lies in the future of the database's clock: that clock decides."""
-        ahead = datetime.now(timezone.utc) - self._now_there(bell)
+        now_there = self._now_there(bell)
+        ahead = datetime.now(timezone.utc) - now_there
         # A task that started under the old correction must be ended under the same.
         if abs(ahead - self._ahead) > SAME_OFFSET:
-            self._ahead = ahead
+            self._ahead, self._clock = ahead, _clock()
         others = [refusal for refusal in refusals if not _is_about_clocks(refusal)]
-        return others + self._store_or_divide([one.row for one in refusals if _is_about_clocks(one)], bell)
+        again = self._store_or_divide([one.row for one in refusals if _is_about_clocks(one)], bell)
+        return others + self._store_what_a_former_clock_has_dated(again, now_there, bell)
+
+    def _store_what_a_former_clock_has_dated(
+        self, refusals: list[Refusal], now_there: datetime, bell: Bell | None
+    ) -> list[Refusal]:
+        """Let facts that waited on disk while this machine's clock was set right end now, all moved by the same."""
+        rows = [refusal.row for refusal in refusals if _is_about_clocks(refusal)]
+        excess = max((latest_moment(row) for row in rows), default=now_there) - now_there
+        if excess <= timedelta(0):
+            return refusals
+        others = [refusal for refusal in refusals if not _is_about_clocks(refusal)]
+        return others + self._store_or_divide([moved(row, -excess)._replace(at_is_ours=False) for row in rows], bell)
 
     def _now_there(self, bell: Bell | None) -> datetime:
         [result] = self._ask(b"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", bell)
@@ -187,7 +205,7 @@ class Link:
             raise DatabaseUnavailableError(
                 f"the database driver cannot be loaded ({error}); install automon-client[binary]"
             ) from None
-        parameters = _parameters(self._dsn() if callable(self._dsn) else self._dsn)
+        parameters = _parameters(_told(self._dsn))
         self._secrets = [str(parameters[name]) for name in ("password", "sslpassword") if parameters.get(name)]
         seconds = float(parameters.pop("connect_timeout", 0) or CONNECT_SECONDS)
         reasons = [self._try(host, seconds, bell) for host in _one_by_one(parameters) if self._connection is None]
@@ -222,6 +240,16 @@ class Link:
             connection.finish()
 
 
+def _told(dsn: str | Callable[[], str]) -> str:
+    """Answer the DSN. What the application's function raises for it is a reason to try again later."""
+    if not callable(dsn):
+        return dsn
+    try:
+        return dsn()
+    except Exception as error:  # noqa: BLE001 - whatever a vault or a file system has against it
+        raise DatabaseUnavailableError(f"the function that gives the DSN failed: {readable(error)}") from None
+
+
 def _parameters(dsn: str) -> dict[str, Any]:
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
@@ -239,9 +267,14 @@ def _parameters(dsn: str) -> dict[str, Any]:
 
 
 def _one_by_one(parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Divide the hosts of a DSN: libpq itself would wait for the first for as long as we wait for all of them."""
+    """Divide the hosts of a DSN: libpq itself would wait for the first for as long as we wait for all of them.
+
+    Of several, only one that can be written to is of use, unless the DSN says otherwise: after a failover, the first is a standby.
+    """
     lists = {name: str(parameters[name]).split(",") for name in ("host", "hostaddr", "port") if parameters.get(name)}
     most = max((len(names) for names in lists.values()), default=1)
+    if most > 1:
+        parameters = {"target_session_attrs": "read-write", **parameters}
     hosts = [
         {**parameters, **{name: names[place if len(names) > 1 else 0] for name, names in lists.items()}}
         for place in range(most)
@@ -283,6 +316,11 @@ def _check(result: PGresult) -> None:
     if sqlstate.startswith(("08", "40", "57P")) or not sqlstate:
         raise LostError(f"the database gave up: {message}")
     raise DatabaseUnavailableError(f"the database could not store facts: {message} (SQLSTATE {sqlstate})")
+
+
+def _clock() -> float:
+    """Answer seconds that change only when this machine's clock is set."""
+    return time.time() - time.monotonic()
 
 
 def _is_about_clocks(refusal: Refusal) -> bool:

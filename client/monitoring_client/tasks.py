@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from datetime import datetime, timezone
 from types import TracebackType
@@ -172,9 +172,10 @@ class Task:
 
     def leave(self) -> None:
         """Make what enclosed this task enclose again."""
-        if self._outer is not None:
-            _enclosing.reset(self._outer)
-            self._outer = None
+        outer, self._outer = self._outer, None
+        if outer is not None:
+            with suppress(ValueError):  # entered in another context, such as another thread of a pool: that one is gone
+                _enclosing.reset(outer)
 
     def _begin(self, started_at: datetime) -> None:
         start = self._recorder.make(
