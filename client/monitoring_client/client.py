@@ -267,6 +267,19 @@ class MonitoringClient:
         """
         return self._outbox is None or self._outbox.flush(timeout)
 
+    def flush_on_sigterm(self, timeout: float = 2.0) -> bool:
+        """Deliver for `timeout` seconds when SIGTERM arrives, keep on disk what is left, and then do what SIGTERM did before.
+
+        For programs that do not handle SIGTERM: it ends them, as before, but nothing that was recorded is lost. Call it in
+        the main thread, once. False where it cannot be done.
+        """
+        if self._outbox is None:
+            return False
+        from monitoring_client.sigterm import before_sigterm
+
+        outbox = self._outbox
+        return before_sigterm(lambda: outbox.secure(timeout))
+
     def close(self, timeout: float = 2.0) -> None:
         """Deliver for `timeout` seconds, keep on disk what is left, and close the connection. Facts that come later are dropped."""
         if self._outbox is not None:

@@ -106,6 +106,11 @@ class Outbox:
         finally:
             self._end_flush(done)
 
+    def secure(self, timeout: float) -> None:
+        """Deliver for `timeout` seconds, keep the rest on disk, and go on."""
+        if not self.flush(timeout):
+            self._make_delivery().keep()
+
     def close(self, timeout: float) -> None:
         """Deliver for `timeout` seconds, keep the rest on disk, and end. Facts that come later are refused."""
         self._closed = True
@@ -304,6 +309,7 @@ class Outbox:
         self._resumes = thread is not None
         if thread is not None and thread is not threading.current_thread():
             self._end_thread(thread, 0.0)
+            _see_off(thread)
         self._calmed = self._delivery is not None and self._delivery.come_to_rest(STOP_SECONDS)
 
     def after_fork_in_parent(self) -> None:
@@ -325,6 +331,14 @@ class Outbox:
         self._losses.forget()
         self._buffer.forget()
         self._begin()
+
+
+def _see_off(thread: threading.Thread) -> None:
+    """Wait for the kernel's thread too: Python joins it a moment earlier up to 3.12, and warns of a fork beside it."""
+    kernels = f"/proc/self/task/{thread.native_id}"
+    until = time.monotonic() + 0.05
+    while not thread.is_alive() and os.path.exists(kernels) and time.monotonic() < until:  # noqa: PTH110 - the fastest way
+        time.sleep(0)
 
 
 _process_ends = False

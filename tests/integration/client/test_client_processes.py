@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from monitoring_client import MonitoringClient
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -220,6 +223,41 @@ time.sleep(30)
     assert said() == ["fact"]
 
 
+def test_sigterm_ends_a_program_as_ever_after_what_was_recorded_has_been_delivered(run: Run, said: Said) -> None:
+    ended = run("""
+assert monitor.flush_on_sigterm()
+say("fact")
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(30)
+""")
+
+    assert (ended.code, ended.errors) == (-signal.SIGTERM, "")
+    assert said() == ["fact"]
+
+
+def test_sigterm_keeps_facts_on_disk_and_goes_on_to_the_handler_that_was_there(run: Run, tmp_path: Path) -> None:
+    ended = run(
+        """
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+assert monitor.flush_on_sigterm(timeout=0.1)
+say("fact")
+os.kill(os.getpid(), signal.SIGTERM)
+sys.stdout.flush()
+os._exit(0)
+""",
+        "postgresql://app@127.0.0.1:1/work",
+    )
+
+    assert (ended.code, ended.output) == (0, "handled\n")
+    assert spooled(tmp_path) == 1
+
+
+def test_outside_of_the_main_thread_sigterm_stays_as_it_is(tmp_path: Path) -> None:
+    with MonitoringClient("postgresql:///x?host=/nowhere", spool=tmp_path / "spool") as monitor:
+        with ThreadPoolExecutor(1) as pool:
+            assert not pool.submit(monitor.flush_on_sigterm).result()
+
+
 EXITING = 'say("waits"); time.sleep(0.2); leaving = time.monotonic(); sys.exit(0)'
 
 
@@ -285,7 +323,6 @@ atexit.register(say, "earlier")
             begin=BEGIN + 'atexit.register(say, "last, 2")\natexit.register(say, "last, 1")\n',
         )
     )
-    assert said() == ["earlier"]
-
+    # Where an interpreter that ends lets nobody start a thread, they wait on disk.
     assert_fine(run('say("next"); assert monitor.flush()'))
     assert said() == ["earlier", "last, 1", "last, 2", "next"]
