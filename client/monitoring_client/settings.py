@@ -54,7 +54,7 @@ def _spool(
     if isinstance(spool, bool):
         if not spool:
             return None
-        folder = told if told.lower() not in YES | NO else _usual_folder()
+        folder = told if told and told.lower() not in YES | NO else _usual_folder()
         if not folder:
             return None
         if callable(dsn):

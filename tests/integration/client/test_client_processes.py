@@ -253,9 +253,11 @@ os._exit(0)
 
 
 def test_outside_of_the_main_thread_sigterm_stays_as_it_is(tmp_path: Path) -> None:
-    with MonitoringClient("postgresql:///x?host=/nowhere", spool=tmp_path / "spool") as monitor:
-        with ThreadPoolExecutor(1) as pool:
-            assert not pool.submit(monitor.flush_on_sigterm).result()
+    with (
+        MonitoringClient("postgresql:///x?host=/nowhere", spool=tmp_path / "spool") as monitor,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert not pool.submit(monitor.flush_on_sigterm).result()
 
 
 EXITING = 'say("waits"); time.sleep(0.2); leaving = time.monotonic(); sys.exit(0)'
