@@ -56,7 +56,7 @@ class Delivery:
         self._next_look = 0.0
         self._next_use_of_spool = 0.0
         self._next_append = 0.0
-        self._next_line = 0.0
+        self._next_line = self._next_line_on_spool = 0.0
         self._next_report = 0.0
 
     # Questions ------------------------------------------------------------------------------------------------------
@@ -303,6 +303,6 @@ class Delivery:
         self._next_append = time.monotonic() + SECONDS_WITHOUT_SPOOL
         if not isinstance(error, FullError):  # what is full can be sent from still, and what it holds goes first
             self._next_use_of_spool = self._next_append
-        if time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        if time.monotonic() >= self._next_line_on_spool:
+            self._next_line_on_spool = time.monotonic() + SECONDS_BETWEEN_LINES
             logger.warning("automon: no facts can be kept on disk now, they wait in memory: %s", readable(error))

@@ -56,7 +56,7 @@ def until() -> Until:
 
 
 class Line:
-    """A TCP line to the database, which can be laid late, fall silent, and be cut."""
+    """A TCP line to the database, which can be laid late, fall silent, lose answers, and be cut."""
 
     def __init__(self, database_url: str) -> None:
         self._target = conninfo_to_dict(database_url)
@@ -65,6 +65,8 @@ class Line:
         self._sockets: list[socket.socket] = []
         self._speaks = threading.Event()
         self._speaks.set()
+        self._answers = threading.Event()
+        self._answers.set()
         port = self._listener.getsockname()[1]
         self.dsn = make_conninfo(database_url, host="127.0.0.1", hostaddr="127.0.0.1", port=port)
 
@@ -75,8 +77,13 @@ class Line:
     def fall_silent(self) -> None:
         self._speaks.clear()
 
+    def lose_answers(self) -> None:
+        """Pass on what is asked, and not what is answered."""
+        self._answers.clear()
+
     def speak(self) -> None:
         self._speaks.set()
+        self._answers.set()
 
     def cut(self) -> None:
         for end in self._sockets:
@@ -95,8 +102,8 @@ class Line:
                 near, _ = self._listener.accept()
                 far = self._connect()
                 self._sockets += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                for source, sink, passes in ((near, far, self._speaks), (far, near, self._answers)):
+                    threading.Thread(target=self._pump, args=(source, sink, passes), daemon=True).start()
 
     def _connect(self) -> socket.socket:
         host, port = str(self._target.get("host") or "127.0.0.1"), int(self._target.get("port") or 5432)
@@ -106,10 +113,10 @@ class Line:
             return far
         return socket.create_connection((host, port))
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, passes: threading.Event) -> None:
         with contextlib.suppress(OSError), source, sink:
             while data := source.recv(65536):
-                if self._speaks.is_set():
+                if self._speaks.is_set() and passes.is_set():
                     sink.sendall(data)
 
 
