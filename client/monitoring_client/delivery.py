@@ -236,7 +236,9 @@ class Delivery:
 
     def _append_all(self, own: list[Row]) -> None:
         while True:
-            self._waiting += self._encoded(self._buffer.take(LARGEST_BATCH))
+            # What a disk does not take stays here, beside the buffer and its limit, and must not become more and more.
+            if len(self._waiting) < LARGEST_BATCH:
+                self._waiting += self._encoded(self._buffer.take(LARGEST_BATCH))
             if not self._buffer:
                 return self._append(own)
             self._append([])
@@ -255,7 +257,8 @@ class Delivery:
         if not self._may_append or not self._order.acquire(timeout=PATIENCE_OF_CALLERS):
             return False
         try:
-            self._waiting += self._encoded(self._buffer.take(SOME))
+            if len(self._waiting) < SOME:
+                self._waiting += self._encoded(self._buffer.take(SOME))
             self._append([])
         except MonitoringError as error:
             failure = error

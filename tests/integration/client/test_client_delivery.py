@@ -150,12 +150,12 @@ def test_a_full_spool_goes_first_and_what_was_dropped_is_counted_in_the_database
 ) -> None:
     losses = Losses()
     link = Link(line.dsn, "public")
-    outbox = Outbox(link, Spool(tmp_path / "spool", most_bytes=0), losses, most_facts=50)
+    outbox = Outbox(link, Spool(tmp_path / "spool", most_bytes=256 * 1024), losses, most_facts=50)
     recorder = Recorder(Buffered(outbox, link, durable=False), losses, raise_errors=False)
     monitor = MonitoringClient(enabled=False)
     monitor._recorder = recorder
-    taken = [number for number in range(400) if monitor.record_error(None, "E", "low", f"{number:4} {'x' * 900}")]
-    assert len(taken) < 400
+    taken = [number for number in range(1000) if monitor.record_error(None, "E", "low", f"{number:4} {'x' * 900}")]
+    assert 150 < len(taken) < 1000
     assert not outbox.flush(0.1)
 
     line.open()
@@ -165,7 +165,7 @@ def test_a_full_spool_goes_first_and_what_was_dropped_is_counted_in_the_database
     arrived = rows("SELECT left(error_message, 4)::integer FROM error_tracking ORDER BY id")
     assert arrived == [(number,) for number in taken]
     ((counted,),) = rows("SELECT sum(value) FROM performance_monitoring WHERE metric_name = 'automon_client_dropped'")
-    assert counted == losses.count == 400 - len(taken)
+    assert counted == losses.count == 1000 - len(taken)
 
 
 def test_without_a_usable_disk_facts_wait_in_memory(
