@@ -28,7 +28,7 @@ BARE = {"PATH": "/usr/bin:/bin", "HOME": "/", "SHELL": "/bin/sh", "LOGNAME": "ro
 RUN = [sys.executable, "-m", "monitoring_client.run"]
 MEGABYTE = random.Random(7).randbytes(1_000_000)
 # Tells with which numbers it was signalled; SIGUSR2 is the last.
-EAR = """
+EAR = r"""
 import os, signal, sys
 def hear(number, frame):
     os.write(1, signal.Signals(number).name.encode() + b"\n")
