@@ -1,0 +1,120 @@
+"""Runs the client's tests on every Python that it supports and that can be had here, and names those that cannot.
+
+    python -m tests.support.client_pythons [3.10 3.14 …]
+
+A Python is taken from the PATH, pyenv or uv. Each gets an environment in a folder of the checkout that git ignores. The
+server that the tests need is run by this process, for the service's code asks for a newer Python than the client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from automon.migrate import migrate
+from tests.support.postgres import PostgresUnderTest, make_directory
+
+ROOT = Path(__file__).parents[2]
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+TESTS = ("tests/unit/client", "tests/integration/client")
+_FOLDER = ROOT / ".pythons"
+# In the versions of the lock file, or the last before that the Python can have.
+_TOOLS = ("hatchling", "hypothesis", "psycopg", "psycopg-binary", "pytest", "pytest-timeout", "pytest-xdist")
+_SOURCES = (
+    (Path(os.environ.get("PYENV_ROOT", "~/.pyenv")), "versions/{}.*/bin/python{}"),
+    (Path(os.environ.get("UV_PYTHON_INSTALL_DIR", "~/.local/share/uv/python")), "cpython-{}.*/bin/python{}"),
+)
+
+
+def find(version: str) -> Path | None:
+    """Find an interpreter of that version that works, for example 3.12."""
+    on_path = shutil.which(f"python{version}")
+    candidates = [Path(on_path)] if on_path else []
+    for folder, pattern in _SOURCES:
+        candidates += sorted(folder.expanduser().glob(pattern.format(version, version)))
+    return next((python for python in candidates if _works(python, version)), None)
+
+
+def _works(python: Path, version: str) -> bool:
+    """Tell whether it is that version and can make environments: a shim of pyenv may be neither."""
+    ask = "import sys, venv, ensurepip; print('{}.{}'.format(*sys.version_info))"
+    asked = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+    return asked.returncode == 0 and asked.stdout.strip() == version
+
+
+def environment(version: str, python: Path) -> Path:
+    """Return the interpreter of an environment with what the tests need, made now unless it was before."""
+    wanted = _requirements()
+    made_of = hashlib.sha256("\n".join((str(python), *wanted)).encode()).hexdigest()
+    home = _FOLDER / f"{version}-{made_of[:12]}"
+    if not home.exists():
+        _FOLDER.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_FOLDER) as scratch:
+            fresh = Path(scratch, "environment")
+            subprocess.run([python, "-m", "venv", fresh], check=True)
+            install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:")
+            subprocess.run([fresh / "bin/python", *install, *wanted], check=True)
+            fresh.rename(home)
+    return home / "bin/python"
+
+
+def _requirements() -> list[str]:
+    locked = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
+    versions = dict(re.findall(r"^([\w-]+)==([\w.]+)", locked, re.MULTILINE))
+    return [f"{tool}<={versions[tool]}" for tool in _TOOLS]
+
+
+@contextmanager
+def lent_server() -> Iterator[dict[str, str]]:
+    """Run a server with a migrated database to copy; yield the variables that name it."""
+    directory = make_directory()
+    try:
+        with PostgresUnderTest(directory / "server") as server:
+            name = server.create_database()
+            migrate(server.address.socket_url(name))
+            server.close_to_clients(name)
+            yield {"LENT_SERVER_URL": server.address.socket_url("postgres"), "LENT_TEMPLATE": name}
+    finally:
+        shutil.rmtree(directory)
+
+
+def run_tests(python: Path, server: dict[str, str]) -> bool:
+    """Run the client's tests and tell whether they passed. The conftest above them is the service's, and left out."""
+    options = ("-n", "2", "--dist", "loadgroup", "--confcutdir", TESTS[-1], "-p", "tests.support.lent_database")
+    path = os.pathsep.join([str(ROOT / "client"), str(ROOT)])
+    command = [python, "-m", "pytest", "-q", *options, *TESTS]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **server, "PYTHONPATH": path}, check=False).returncode == 0
+
+
+def run_all(versions: list[str]) -> dict[str, str]:
+    """Run the tests on each version, and say of each what came of it."""
+    said = {}
+    with lent_server() as server:
+        for version in versions:
+            found = find(version)
+            if found is None:
+                said[version] = "NOT RUN: there is no such Python on the PATH, in pyenv or in uv"
+                continue
+            python = environment(version, found)
+            print(f"Python {version}", flush=True)
+            said[version] = "passed" if run_tests(python, server) else "FAILED"
+    return said
+
+
+def main() -> None:
+    said = run_all(sys.argv[1:] or list(VERSIONS))
+    print(*(f"Python {version}: {outcome}" for version, outcome in said.items()), sep="\n")
+    if "FAILED" in said.values() or "passed" not in said.values():
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
