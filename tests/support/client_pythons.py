@@ -90,8 +90,10 @@ def run_tests(python: Path, server: dict[str, str]) -> bool:
     """Run the client's tests and tell whether they passed. The conftest above them is the service's, and left out."""
     options = ("-n", "2", "--dist", "loadgroup", "--confcutdir", TESTS[-1], "-p", "tests.support.lent_database")
     path = os.pathsep.join([str(ROOT / "client"), str(ROOT)])
-    command = [python, "-m", "pytest", "-q", *options, *TESTS]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **server, "PYTHONPATH": path}, check=False).returncode == 0
+    command: list[str | Path] = [python, "-m", "pytest", "-q", *options, *TESTS]
+    return (
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **server, "PYTHONPATH": path}, check=False).returncode == 0
+    )
 
 
 def run_all(versions: list[str]) -> dict[str, str]:

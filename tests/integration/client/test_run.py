@@ -349,10 +349,13 @@ def test_who_is_stopped_from_outside_is_cancelled_and_no_failure(name: str, star
 
 def test_the_command_finds_its_signals_as_they_were(run: Run) -> None:
     look = ("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status")
-    alone = subprocess.run(look, stdout=subprocess.PIPE, env=BARE, check=True)
+    alone = subprocess.run(look, stdout=subprocess.PIPE, env=BARE, check=True).stdout
+    under = run(*look).stdout
 
-    # glibc ignores two signals of its own (32 and 33) in what it spawns; its start-up code takes no notice.
-    assert alone.stdout == run(*look).stdout.replace(b"180000000", b"000000000")
+    # Without two of glibc's own (32 and 33), which it ignores in what it spawns, and whose start-up code takes no notice.
+    assert [int(mask, 16) for mask in alone.split()[1::2]] == [
+        int(mask, 16) & ~(3 << 31) for mask in under.split()[1::2]
+    ]
 
 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["SIGTERM is enough", "SIGKILL is needed"])
