@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
-import os
 import threading
 import time
 
 from monitoring_client.client import MonitoringClient
 from monitoring_client.run_command import NOT_STARTED, Ending
-from monitoring_client.run_output import STDERR
+from monitoring_client.run_options import say
 
 LONGEST_LINE = 500  # characters
-
-
-def say(what: str, *, quiet: bool) -> None:
-    """Write a line to stderr, if it can be written to."""
-    if quiet:
-        return
-    with contextlib.suppress(OSError):
-        os.write(STDERR, f"automon-run: {' '.join(what.split())}\n".encode("utf-8", "backslashreplace"))
 
 
 class Report:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from monitoring_client.run import read_arguments
+from monitoring_client.run_options import read_arguments
 from tests.support.markdown import ROOT, Block, page
 from tests.support.postgres import PostgresUnderTest
 from tests.support.psql import psql_program
