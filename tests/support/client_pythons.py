@@ -4,6 +4,9 @@
 
 A Python is taken from the PATH, pyenv or uv. Each gets an environment in a folder of the checkout that git ignores. The
 server that the tests need is run by this process, for the service's code asks for a newer Python than the client.
+
+In place of one that is not there, node runs a build of it for WebAssembly, if there is one. That has no processes, threads
+or sockets: every module is imported, with warnings as errors, and what is pure in the client is tested.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +25,7 @@ from pathlib import Path
 
 from automon.migrate import migrate
 from tests.support.postgres import PostgresUnderTest, make_directory
+from tests.support.servers import CannotFetchError, fetch_package
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -32,6 +37,14 @@ _SOURCES = (
     (Path(os.environ.get("PYENV_ROOT", "~/.pyenv")), "versions/{}.*/bin/python{}"),
     (Path(os.environ.get("UV_PYTHON_INSTALL_DIR", "~/.local/share/uv/python")), "cpython-{}.*/bin/python{}"),
 )
+
+# By the version of Python: that of the package, and what `npm view pyodide@VERSION dist.integrity` says.
+_WASM = {
+    "3.14": ("314.0.7", "0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="),
+}
+_PURE_TOOLS = ("pytest", "pytest-timeout")
+FAILED = "FAILED"
+NOT_RUN = "NOT RUN: there is no such Python on the PATH, in pyenv or in uv"
 
 
 def find(version: str) -> Path | None:
@@ -52,7 +65,7 @@ def _works(python: Path, version: str) -> bool:
 
 def environment(version: str, python: Path) -> Path:
     """Return the interpreter of an environment with what the tests need, made now unless it was before."""
-    wanted = _requirements()
+    wanted = _requirements(_TOOLS)
     made_of = hashlib.sha256("\n".join((str(python), *wanted)).encode()).hexdigest()
     home = _FOLDER / f"{version}-{made_of[:12]}"
     if not home.exists():
@@ -60,16 +73,20 @@ def environment(version: str, python: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=_FOLDER) as scratch:
             fresh = Path(scratch, "environment")
             subprocess.run([python, "-m", "venv", fresh], check=True)
-            install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:")
-            subprocess.run([fresh / "bin/python", *install, *wanted], check=True)
+            _install(fresh / "bin/python", *wanted)
             fresh.rename(home)
     return home / "bin/python"
 
 
-def _requirements() -> list[str]:
+def _install(python: str | Path, *what: str) -> None:
+    install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:")
+    subprocess.run([python, *install, *what], check=True)
+
+
+def _requirements(tools: tuple[str, ...]) -> list[str]:
     locked = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
     versions = dict(re.findall(r"^([\w-]+)==([\w.]+)", locked, re.MULTILINE))
-    return [f"{tool}<={versions[tool]}" for tool in _TOOLS]
+    return [f"{tool}<={versions[tool]}" for tool in tools]
 
 
 @contextmanager
@@ -96,6 +113,39 @@ def run_tests(python: Path, server: dict[str, str]) -> bool:
     )
 
 
+def run_in_wasm(version: str) -> str:
+    """Test what can be tested in WebAssembly, and say what came of it."""
+    if version not in _WASM:
+        return NOT_RUN
+    try:
+        home = _wasm_home(version)
+    except CannotFetchError as error:
+        return f"{NOT_RUN}; {error}"
+    node = shutil.which("node")
+    if node is None:
+        return f"{NOT_RUN}, and no node to run one in WebAssembly"
+    print(f"Python {version} in WebAssembly", flush=True)
+    command: list[str | Path] = [node, ROOT / "tests/support/client_wasm.mjs", home, ROOT]
+    passed = subprocess.run(command, check=False).returncode == 0
+    return "imports and pure tests passed, in WebAssembly; THE OTHERS DID NOT RUN" if passed else FAILED
+
+
+def _wasm_home(version: str) -> Path:
+    """Return the folder with Python for WebAssembly in `package` and pytest in `site`, fetched now unless it was before."""
+    release, sha512 = _WASM[version]
+    home = _FOLDER / f"wasm-{release}"
+    if not home.exists():
+        _FOLDER.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_FOLDER) as scratch:
+            fresh = Path(scratch, "wasm")
+            fresh.mkdir()
+            with tarfile.open(fetch_package("pyodide", release, sha512, Path(scratch))) as packed:
+                packed.extractall(fresh, filter="data")
+            _install(sys.executable, "--target", str(fresh / "site"), *_requirements(_PURE_TOOLS))
+            fresh.rename(home)
+    return home
+
+
 def run_all(versions: list[str]) -> dict[str, str]:
     """Run the tests on each version, and say of each what came of it."""
     said = {}
@@ -103,18 +153,21 @@ def run_all(versions: list[str]) -> dict[str, str]:
         for version in versions:
             found = find(version)
             if found is None:
-                said[version] = "NOT RUN: there is no such Python on the PATH, in pyenv or in uv"
+                said[version] = run_in_wasm(version)
                 continue
             python = environment(version, found)
             print(f"Python {version}", flush=True)
-            said[version] = "passed" if run_tests(python, server) else "FAILED"
+            said[version] = "passed" if run_tests(python, server) else FAILED
     return said
 
 
 def main() -> None:
-    said = run_all(sys.argv[1:] or list(VERSIONS))
+    versions = sys.argv[1:] or list(VERSIONS)
+    if unknown := [version for version in versions if version not in VERSIONS]:
+        sys.exit(f"the client is not for Python {', '.join(unknown)}: choose from {', '.join(VERSIONS)}")
+    said = run_all(versions)
     print(*(f"Python {version}: {outcome}" for version, outcome in said.items()), sep="\n")
-    if "FAILED" in said.values() or "passed" not in said.values():
+    if FAILED in said.values():
         sys.exit(1)
 
 
