@@ -50,7 +50,7 @@ NOT_RUN = "NOT RUN: there is no such Python on the PATH, in pyenv or in uv"
 def find(version: str) -> Path | None:
     """Find an interpreter of that version that works, for example 3.12."""
     on_path = shutil.which(f"python{version}")
-    candidates = [Path(on_path)] if on_path else []
+    candidates = [Path(sys.executable).resolve(), *([Path(on_path)] if on_path else [])]
     for folder, pattern in _SOURCES:
         candidates += sorted(folder.expanduser().glob(pattern.format(version, version)))
     return next((python for python in candidates if _works(python, version)), None)
