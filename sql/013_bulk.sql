@@ -336,7 +336,7 @@ DO $do$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_type t WHERE t.typname = 'task_fact' AND t.typnamespace = quote_ident(current_schema())::regnamespace) THEN
         CREATE TYPE task_fact AS (
             index bigint, mistake jsonb, task_id text, task_type text, worker_id text, status text, start_time timestamptz, end_time timestamptz,
-            input_size bigint, output_size bigint, step_timings jsonb, error_message text
+            input_size bigint, output_size bigint, step_timings jsonb, error_message text, parent_task_id text
         );
     END IF;
 END $do$;
@@ -345,7 +345,7 @@ COMMENT ON TYPE task_fact IS 'A task in a document: what is wrong with it, or wh
 CREATE OR REPLACE FUNCTION task_keys() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT ARRAY['task_id', 'task_type', 'started_at', 'ended_at', 'status', 'input_size', 'output_size', 'worker_id', 'step_timings', 'error_message'];
+    SELECT ARRAY['task_id', 'task_type', 'started_at', 'ended_at', 'status', 'input_size', 'output_size', 'worker_id', 'step_timings', 'error_message', 'parent_task_id'];
 END;
 COMMENT ON FUNCTION task_keys() IS 'The keys that a task in a document may have.';
 
@@ -359,7 +359,7 @@ BEGIN
     RETURN ARRAY(
         SELECT ROW(j.index, j.mistake, j.task_id, j.task_type, j.fact->>'worker_id', j.status, j.started_at, j.ended_at,
                    CASE WHEN j.mistake IS NULL THEN j.input_size::bigint END, CASE WHEN j.mistake IS NULL THEN j.output_size::bigint END,
-                   NULLIF(j.fact->'step_timings', 'null'), j.fact->>'error_message')::public.task_fact
+                   NULLIF(j.fact->'step_timings', 'null'), j.fact->>'error_message', j.parent_task_id)::public.task_fact
         FROM (
             SELECT r.*, CASE
                 WHEN NOT public.is_fact(r.fact, public.task_keys()) THEN public.key_mistake(r.fact, public.task_keys())
@@ -367,6 +367,7 @@ BEGIN
                 WHEN NOT public.can_have_happened(r.started_at, c_now) THEN public.time_mistake(r.started_at, c_now)
                 WHEN NOT public.is_name(r.task_id) THEN public.name_mistake('task_id', r.task_id)
                 WHEN NOT public.is_name(r.task_type) THEN public.name_mistake('task_type', r.task_type)
+                WHEN r.parent_task_id IS NOT NULL AND NOT public.is_name(r.parent_task_id) THEN public.name_mistake('parent_task_id', r.parent_task_id)
                 WHEN NOT public.is_count(r.input_size) THEN public.count_mistake('input_size', r.input_size)
                 WHEN r.ended_at IS NULL THEN public.moment_mistake('ended_at', r.end_text)
                 WHEN NOT public.can_have_happened(r.ended_at, c_now) THEN public.time_mistake(r.ended_at, c_now)
@@ -378,6 +379,7 @@ BEGIN
                 SELECT t.*, public.moment_of(t.start_text, c_fine) AS started_at, public.moment_of(t.end_text, c_fine) AS ended_at
                 FROM (
                     SELECT e.n - 1 AS index, e.fact, e.fact->>'started_at' AS start_text, e.fact->>'ended_at' AS end_text, e.fact->>'task_id' AS task_id, e.fact->>'task_type' AS task_type,
+                        e.fact->>'parent_task_id' AS parent_task_id,
                         CASE WHEN e.fact ? 'status' THEN e.fact->>'status' ELSE 'completed' END AS status,
                         NULLIF(e.fact->'input_size', 'null') AS input_size, NULLIF(e.fact->'output_size', 'null') AS output_size
                     FROM jsonb_array_elements(p_tasks) WITH ORDINALITY AS e (fact, n)
@@ -413,19 +415,20 @@ BEGIN
         USING (SELECT DISTINCT ON (f.start_time, f.task_id) f.* FROM unnest(v_facts) AS f WHERE f.mistake IS NULL ORDER BY f.start_time, f.task_id, f.index) AS f
         WHERE r.task_id = f.task_id AND r.start_time = f.start_time
         RETURNING r.id, r.task_id, r.task_type, r.worker_id, f.status, r.start_time, f.end_time, r.input_size, f.output_size,
-            r.heartbeat_at, r.progress, r.current_step, f.step_timings, f.error_message)
+            r.heartbeat_at, r.progress, r.current_step, f.step_timings, f.error_message, r.parent_task_id)
     INSERT INTO public.processing_metrics_history (
         id, task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size,
-        heartbeat_at, progress, current_step, step_timings, error_message)
+        heartbeat_at, progress, current_step, step_timings, error_message, parent_task_id)
     SELECT e.id, e.task_id, e.task_type, e.worker_id, e.status, e.start_time, e.end_time, extract(epoch FROM e.end_time - e.start_time), e.input_size, e.output_size,
-        e.heartbeat_at, e.progress, e.current_step, e.step_timings, e.error_message
+        e.heartbeat_at, e.progress, e.current_step, e.step_timings, e.error_message, e.parent_task_id
     FROM ended AS e;
     GET DIAGNOSTICS v_ended = ROW_COUNT;
 
     INSERT INTO public.processing_metrics_history (
-        task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size, step_timings, error_message)
+        task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size, step_timings, error_message, parent_task_id)
     SELECT DISTINCT ON (f.start_time, f.task_id)
-        f.task_id, f.task_type, f.worker_id, f.status, f.start_time, f.end_time, extract(epoch FROM f.end_time - f.start_time), f.input_size, f.output_size, f.step_timings, f.error_message
+        f.task_id, f.task_type, f.worker_id, f.status, f.start_time, f.end_time, extract(epoch FROM f.end_time - f.start_time), f.input_size, f.output_size, f.step_timings, f.error_message,
+        f.parent_task_id
     FROM unnest(v_facts) AS f
     WHERE f.mistake IS NULL AND NOT EXISTS (
         SELECT FROM public.processing_metrics_history h
@@ -438,7 +441,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION record_tasks(jsonb) IS
-    'Records tasks that have ended: an array of {"task_id", "task_type", "started_at", "ended_at", "status", "input_size", "output_size", "worker_id", "step_timings", "error_message"}, at best a thousand. '
+    'Records tasks that have ended: an array of {"task_id", "task_type", "started_at", "ended_at", "status", "input_size", "output_size", "worker_id", "step_timings", "error_message", "parent_task_id"}, at best a thousand. '
     'Task and start tell a run from others: one that runs is completed, one that has ended is known. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; '
     'a task is refused with AM001, AM002, AM004, AM005, AM006, AM008 or AM014. Raises AM014 for what is no array. Calls wait for each other until the end of their transactions: one call a transaction.';
 
@@ -673,6 +676,259 @@ BEGIN
     RETURN FOUND;
 END
 $body$;
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- The single form of an end, which takes what the start said into the history.
+
+CREATE OR REPLACE FUNCTION complete_task_tracking(
+    p_task_id text, p_status text DEFAULT 'completed', p_output_size bigint DEFAULT NULL, p_step_timings jsonb DEFAULT NULL,
+    p_error_message text DEFAULT NULL, p_at timestamptz DEFAULT NULL
+) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_at   timestamptz := public.fact_moment(p_at);
+    v_task public.processing_metrics_running;
+BEGIN
+    IF p_status IS NULL OR p_status NOT IN ('completed', 'failed', 'cancelled') THEN
+        PERFORM public.refuse_mistake(public.end_status_mistake(p_status));
+    END IF;
+    IF p_output_size < 0 THEN PERFORM public.refuse_negative('output_size', p_output_size); END IF;
+
+    -- Not an UPDATE of the partition key: of two sessions that complete one task, the second finds nothing and gets a polite false.
+    DELETE FROM public.processing_metrics_running r WHERE r.task_id = p_task_id AND (p_at IS NULL OR r.start_time <= p_at) RETURNING r.* INTO v_task;
+    IF NOT FOUND THEN
+        PERFORM public.refuse_early_end(p_task_id, p_at);
+        RETURN public.refuse_unknown_task(p_task_id);
+    END IF;
+    v_at := GREATEST(v_at, v_task.start_time);      -- the starter's clock may run ahead of the database's, within the minute that is allowed
+    IF to_regclass('public.' || public.day_partition_name('processing_metrics_history', v_at)) IS NULL THEN
+        PERFORM public.ensure_day_partition('processing_metrics_history', v_at);
+    END IF;
+    INSERT INTO public.processing_metrics_history (
+        id, task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size,
+        heartbeat_at, progress, current_step, step_timings, error_message, parent_task_id)
+    VALUES (
+        v_task.id, p_task_id, v_task.task_type, v_task.worker_id, p_status, v_task.start_time, v_at,
+        extract(epoch FROM v_at - v_task.start_time), v_task.input_size, p_output_size,
+        v_task.heartbeat_at, v_task.progress, v_task.current_step, p_step_timings, p_error_message, v_task.parent_task_id);
+    RETURN true;
+END
+$body$;
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- What has no form of its own: a document of any kind of fact, in the order in which they happened.
+
+DO $do$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_type t WHERE t.typname = 'mixed_fact' AND t.typnamespace = quote_ident(current_schema())::regnamespace) THEN
+        CREATE TYPE mixed_fact AS (index bigint, mistake jsonb, kind text, at timestamptz, said jsonb);
+    END IF;
+END $do$;
+COMMENT ON TYPE mixed_fact IS 'A fact of any kind in a document: what is wrong with it, or what kind of fact it is, its moment and all that it says.';
+
+CREATE OR REPLACE FUNCTION fact_keys(p_kind text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE p_kind
+        WHEN 'start' THEN ARRAY['fact', 'task_id', 'task_type', 'at', 'input_size', 'worker_id', 'parent_task_id']
+        WHEN 'heartbeat' THEN ARRAY['fact', 'task_id', 'at', 'progress', 'step']
+        WHEN 'end' THEN ARRAY['fact', 'task_id', 'at', 'status', 'output_size', 'step_timings', 'error_message']
+        WHEN 'health' THEN ARRAY['fact', 'component_type', 'component_name', 'status', 'at', 'response_time_ms', 'failure_reason', 'details']
+        WHEN 'queue' THEN ARRAY['fact', 'queue_name', 'pending', 'at', 'processing', 'completed', 'failed', 'oldest_pending_seconds']
+        WHEN 'host' THEN ARRAY['fact', 'host', 'sample', 'at'] END;
+END;
+COMMENT ON FUNCTION fact_keys(text) IS 'The keys that a fact of that kind may have in a document of any kind; NULL for an unknown kind.';
+
+CREATE OR REPLACE FUNCTION kind_mistake(p_fact jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF jsonb_typeof(p_fact) <> 'object' THEN
+        RETURN public.key_mistake(p_fact, ARRAY['fact', 'at']);
+    END IF;
+    RETURN public.mistake('AM014', 'invalid_document: ' || COALESCE('unknown fact ' || quote_literal(public.shown(p_fact->>'fact')), 'fact is missing'),
+        'Use start, heartbeat, end, health, queue or host.');
+END
+$body$;
+COMMENT ON FUNCTION kind_mistake(jsonb) IS 'AM014 invalid_document of what is no known kind of fact, as a value.';
+
+CREATE OR REPLACE FUNCTION sample_mistake(p_value jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN public.mistake('AM014', format('invalid_document: sample is %s', COALESCE(public.shown(p_value::text), 'missing')), 'Give sample as an object, such as {"cpu_percent": 12.5}.');
+END
+$body$;
+COMMENT ON FUNCTION sample_mistake(jsonb) IS 'AM014 invalid_document of a look at a host that is no object, as a value.';
+
+CREATE OR REPLACE FUNCTION stated(p_fact jsonb, p_key text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT NULLIF(p_fact->p_key, 'null');
+END;
+COMMENT ON FUNCTION stated(jsonb, text) IS 'What a fact says under a key; NULL when it says null or nothing.';
+
+CREATE OR REPLACE FUNCTION numbers_mistake(p_fact jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_key text;
+BEGIN
+    FOREACH v_key IN ARRAY ARRAY['input_size', 'output_size', 'pending', 'processing', 'completed', 'failed'] LOOP
+        IF NOT public.is_count(public.stated(p_fact, v_key)) THEN RETURN public.count_mistake(v_key, p_fact->v_key); END IF;
+    END LOOP;
+    FOREACH v_key IN ARRAY ARRAY['progress', 'response_time_ms', 'oldest_pending_seconds'] LOOP
+        IF public.stated(p_fact, v_key) IS NOT NULL AND NOT public.is_double(p_fact->v_key) THEN
+            RETURN public.mistake('AM004', format('invalid_number: %s is %s', v_key, public.shown((p_fact->v_key)::text)), format('Give %s as a number, or leave it out.', v_key));
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
+$body$;
+COMMENT ON FUNCTION numbers_mistake(jsonb) IS 'AM004 invalid_number of the first key of a fact that should be a number and is none, as a value; NULL when there is none.';
+
+CREATE OR REPLACE FUNCTION has_numbers(p_fact jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT p_fact ?| ARRAY['input_size', 'output_size', 'pending', 'processing', 'completed', 'failed', 'progress', 'response_time_ms', 'oldest_pending_seconds'];
+END;
+COMMENT ON FUNCTION has_numbers(jsonb) IS 'Whether a fact has a key that should be a number.';
+
+CREATE OR REPLACE FUNCTION read_facts(p_facts jsonb) RETURNS mixed_fact[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    c_now  constant timestamptz := clock_timestamp();
+    c_fine constant boolean := public.are_moments(jsonb_path_query_array(p_facts, '$[*].at'));
+BEGIN
+    RETURN ARRAY(
+        SELECT ROW(r.index, CASE
+                WHEN r.keys IS NULL THEN public.kind_mistake(r.fact)
+                WHEN NOT public.is_fact(r.fact, r.keys) THEN public.key_mistake(r.fact, r.keys)
+                WHEN r.at IS NULL THEN public.moment_mistake('at', r.at_text)
+                WHEN NOT public.can_have_happened(r.at, c_now) THEN public.time_mistake(r.at, c_now)
+                WHEN r.fact->>'parent_task_id' IS NOT NULL AND NOT public.is_name(r.fact->>'parent_task_id') THEN public.name_mistake('parent_task_id', r.fact->>'parent_task_id')
+                WHEN r.kind = 'host' AND jsonb_typeof(r.fact->'sample') IS DISTINCT FROM 'object' THEN public.sample_mistake(r.fact->'sample')
+                WHEN public.has_numbers(r.fact) THEN public.numbers_mistake(r.fact)
+                END, r.kind, r.at, r.fact)::public.mixed_fact
+        FROM (
+            SELECT t.*, public.fact_keys(t.kind) AS keys, public.moment_of(t.at_text, c_fine) AS at
+            FROM (
+                SELECT e.n - 1 AS index, e.fact, e.fact->>'fact' AS kind, e.fact->>'at' AS at_text
+                FROM jsonb_array_elements(p_facts) WITH ORDINALITY AS e (fact, n)
+                OFFSET 0
+            ) AS t
+            OFFSET 0
+        ) AS r
+        ORDER BY r.index);
+END
+$body$;
+COMMENT ON FUNCTION read_facts(jsonb) IS 'Reads a document of any kind of fact, in its order; what can be seen to be wrong with one stands beside it.';
+
+CREATE OR REPLACE FUNCTION apply_fact(p_kind text, p_at timestamptz, p_said jsonb) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_stored boolean;
+BEGIN
+    CASE p_kind
+        WHEN 'start' THEN
+            v_stored := public.start_task_tracking(p_said->>'task_id', p_said->>'task_type', public.stated(p_said, 'input_size')::bigint, p_said->>'worker_id', p_at);
+            -- The arguments of the single form are what users have written into their programs: the parent is none of them.
+            IF v_stored AND p_said->>'parent_task_id' IS NOT NULL THEN
+                UPDATE public.processing_metrics_running r SET parent_task_id = p_said->>'parent_task_id' WHERE r.task_id = p_said->>'task_id';
+            END IF;
+            RETURN v_stored;
+        WHEN 'heartbeat' THEN
+            RETURN public.record_task_heartbeat(p_said->>'task_id', public.stated(p_said, 'progress')::double precision, p_said->>'step', p_at);
+        WHEN 'end' THEN
+            RETURN public.complete_task_tracking(p_said->>'task_id', CASE WHEN p_said ? 'status' THEN p_said->>'status' ELSE 'completed' END,
+                public.stated(p_said, 'output_size')::bigint, public.stated(p_said, 'step_timings'), p_said->>'error_message', p_at);
+        WHEN 'health' THEN
+            RETURN public.update_system_health(p_said->>'component_type', p_said->>'component_name', p_said->>'status',
+                public.stated(p_said, 'response_time_ms')::double precision, p_said->>'failure_reason', public.stated(p_said, 'details'), p_at);
+        WHEN 'queue' THEN
+            RETURN public.update_queue_metrics(p_said->>'queue_name', public.stated(p_said, 'pending')::bigint, public.stated(p_said, 'processing')::bigint,
+                public.stated(p_said, 'completed')::bigint, public.stated(p_said, 'failed')::bigint, public.stated(p_said, 'oldest_pending_seconds')::double precision, p_at);
+        WHEN 'host' THEN
+            RETURN public.record_host_sample(p_said->>'host', p_said->'sample', p_at);
+    END CASE;
+END
+$body$;
+COMMENT ON FUNCTION apply_fact(text, timestamptz, jsonb) IS 'Records a fact of a document by the function for its kind, and answers and raises what that does.';
+
+CREATE OR REPLACE FUNCTION prepare_for_facts(p_facts mixed_fact[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    -- Many sessions report the same components, queues and hosts, each in an order of its own: one has to wait for the
+    -- other before it has touched anything, or they would wait in a circle.
+    IF EXISTS (SELECT FROM unnest(p_facts) AS f WHERE f.kind IN ('health', 'queue', 'host')) THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('automon bulk sources', 0));
+    END IF;
+    -- Before the tables are touched, for a session does not hear of a new partition of a table that it has in use.
+    PERFORM public.ensure_days_of_facts(d.table_name, d.moments)
+    FROM (SELECT CASE f.kind WHEN 'end' THEN 'processing_metrics_history' WHEN 'queue' THEN 'queue_monitoring' ELSE 'host_metrics' END AS table_name, array_agg(f.at) AS moments
+          FROM unnest(p_facts) AS f WHERE f.kind IN ('end', 'queue', 'host') GROUP BY 1 ORDER BY 1) AS d;
+END
+$body$;
+COMMENT ON FUNCTION prepare_for_facts(mixed_fact[]) IS 'Takes the lock and makes the partitions that these facts need.';
+
+CREATE OR REPLACE FUNCTION record_facts(p_facts jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_facts   public.mixed_fact[];
+    v_sound   public.mixed_fact[];
+    v_refused jsonb[];
+    v_first   bigint := 1;
+    v_last    bigint;
+    v_here    bigint;
+    v_new     bigint;
+    v_stored  bigint := 0;
+    v_code    text;
+    v_message text;
+    v_hint    text;
+BEGIN
+    IF jsonb_typeof(p_facts) IS DISTINCT FROM 'array' THEN PERFORM public.refuse_no_array(p_facts); END IF;
+    v_facts := public.read_facts(p_facts);
+    v_refused := ARRAY(SELECT jsonb_build_object('index', f.index) || f.mistake FROM unnest(v_facts) AS f WHERE f.mistake IS NOT NULL);
+    v_sound := ARRAY(SELECT f::public.mixed_fact FROM unnest(v_facts) AS f WHERE f.mistake IS NULL ORDER BY f.index);
+    PERFORM public.prepare_for_facts(v_sound);
+    -- All in one block. Where one raises, those before it are stored again without it, and it is tried alone before the
+    -- rest: so many subtransactions as there are refusals, three times over, and none for each fact that is stored.
+    v_last := cardinality(v_sound);
+    WHILE v_first <= cardinality(v_sound) LOOP
+        BEGIN
+            v_new := 0;
+            v_here := v_first;
+            WHILE v_here <= v_last LOOP
+                IF public.apply_fact(v_sound[v_here].kind, v_sound[v_here].at, v_sound[v_here].said) THEN v_new := v_new + 1; END IF;
+                v_here := v_here + 1;
+            END LOOP;
+            v_stored := v_stored + v_new;
+            v_first := v_here;
+            v_last := cardinality(v_sound);
+        EXCEPTION WHEN SQLSTATE 'AM000' OR data_exception OR integrity_constraint_violation THEN     -- three zeros stand for the whole class
+            IF v_here > v_first THEN
+                v_last := v_here - 1;
+            ELSE
+                GET STACKED DIAGNOSTICS v_code = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT, v_hint = PG_EXCEPTION_HINT;
+                v_refused := v_refused || (jsonb_build_object('index', v_sound[v_here].index)
+                    || public.mistake(v_code, v_message, COALESCE(NULLIF(v_hint, ''), 'Give values that the columns of the table can hold.')));
+                v_first := v_here + 1;
+                v_last := cardinality(v_sound);
+            END IF;
+        END;
+    END LOOP;
+    RETURN public.bulk_answer(cardinality(v_facts), v_stored, ARRAY(SELECT r.refused FROM unnest(v_refused) AS r (refused) ORDER BY (r.refused->'index')::bigint));
+END
+$body$;
+COMMENT ON FUNCTION record_facts(jsonb) IS
+    'Records what has no bulk form of its own, in the order of the array: objects {"fact", "at", ...}, at best a thousand, where fact is start, heartbeat, end, health, queue or host and the other keys are the arguments, without p_, '
+    'of start_task_tracking, record_task_heartbeat, complete_task_tracking, update_system_health, update_queue_metrics and record_host_sample, and of a start parent_task_id. What these call false is known, what they raise is refused. '
+    'Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0. Raises AM014 for what is no array. '
+    'Calls that report health, queues or hosts wait for each other until the end of their transactions: one call a transaction.';
 
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 RESET client_min_messages;
