@@ -189,7 +189,7 @@ class Storms:
             if left_out:
                 yield kind, left_out
         for severity, window in self._severities.items():
-            if window.left_out and not window.covers(now):
+            if window.left_out and not (window.covers(now) and window.taken >= MOST_OF_A_SEVERITY):
                 left_out, window.left_out = window.left_out, 0
                 yield Kind("root", LEVELS[severity], "log records of many kinds", "LogStorm"), left_out
 

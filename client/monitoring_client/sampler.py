@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_SAMPLES = 60.0
 LEAST_SECONDS = 1.0
 STOP_SECONDS = 2.0
+ON_LINUX = sys.platform == "linux"
 METRIC_TYPE = "resource"
 
 logger = logging.getLogger("automon_client")
@@ -151,7 +152,7 @@ def program_name() -> str:
 
 
 def host_reader() -> Looks:
-    if sys.platform == "linux":
+    if ON_LINUX:
         from monitoring_client.host_reader import HostReader
 
         return HostReader()
@@ -215,7 +216,7 @@ class ProcessReader:
 
     def look(self, at: float) -> dict[str, tuple[float, str]]:
         """Answer values with their units; `at` is the moment in monotonic seconds. What cannot be known is absent."""
-        seen = _process_on_linux() if sys.platform == "linux" else _process_elsewhere()
+        seen = _process_on_linux() if ON_LINUX else _process_elsewhere()
         return seen | self._cpu_share(at)
 
     def _cpu_share(self, at: float) -> dict[str, tuple[float, str]]:

@@ -17,6 +17,7 @@ def test_an_import_is_reported(monitor):
 from __future__ import annotations
 
 import difflib
+import inspect
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -120,11 +121,20 @@ class RecordingClient(MonitoringClient):
     it. When an exception of the application is leaving a task at the same time, it goes on, and the mistake is in `mistakes`.
     """
 
-    def __init__(self, *, worker_id: str = "tester") -> None:
-        # Not the constructor of the real client: that prepares to send.
+    def __init__(self, dsn: str | None = None, *, worker_id: str | None = "tester", **settings: Any) -> None:
+        """Take what the real client takes, so that it may be put in its place, and use the `worker_id` of it."""
+        # Not the constructor of the real client, which prepares to send; but what that would not take is a mistake.
+        inspect.signature(MonitoringClient).bind(dsn, worker_id=worker_id, **settings)
         self._worker_id = worker_id
         self._notebook = _Notebook()
         self._recorder = self._notebook
+
+    @classmethod
+    def from_environment(
+        cls, *, schema: str | None = None, worker_id: str | None = None, raise_errors: bool = False
+    ) -> RecordingClient:
+        """Make one. The environment is not asked."""
+        return cls(schema=schema or "public", worker_id=worker_id, raise_errors=raise_errors)
 
     @property
     def tasks(self) -> list[RecordedTask]:
