@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from monitoring_client import forks, settings
+from monitoring_client import forks, lenient
 from monitoring_client.errors import MonitoringError
 from monitoring_client.facts import readable
 
@@ -47,7 +47,7 @@ class Health:
     ) -> None:
         self._monitor = monitor
         self._component = (component_type, component_name)
-        self._slow_ms = math.inf if slow_ms is None else settings.number("slow_ms", slow_ms, math.inf)
+        self._slow_ms = math.inf if slow_ms is None else lenient.number("slow_ms", slow_ms, math.inf)
 
     def __enter__(self) -> Self:
         _entered.set((*_entered.get(), (self, time.perf_counter())))

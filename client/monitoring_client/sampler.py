@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from monitoring_client import forks, settings
+from monitoring_client import forks, lenient
 from monitoring_client.facts import readable
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class HostSampler:
         component: str | None = None,
     ) -> None:
         self._monitor = monitor
-        self._every = settings.number("every", every, SECONDS_BETWEEN_SAMPLES, least=LEAST_SECONDS)
+        self._every = lenient.number("every", every, SECONDS_BETWEEN_SAMPLES, least=LEAST_SECONDS)
         self._host = socket.gethostname() if host is None else host
         self._component = program_name() if component is None else component
         self._reader = host_reader()

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from monitoring_client import MonitoringClient, settings
+from monitoring_client import MonitoringClient, lenient
 from monitoring_client.health import MOST_REPORTS_A_SECOND, Health, Reports, judge
 from monitoring_client.testing import RecordingClient
 
@@ -240,7 +240,7 @@ def test_a_generator_function_cannot_be_decorated(monitor: RecordingClient) -> N
 
 
 def test_a_wrong_limit_is_told_and_breaks_nothing(monitor: RecordingClient, caplog: pytest.LogCaptureFixture) -> None:
-    settings._warn.cache_clear()
+    lenient._warn.cache_clear()
     with Health(monitor, "api", "main", slow_ms="fast"):  # type: ignore[arg-type]
         pass
 

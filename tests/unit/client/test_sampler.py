@@ -110,9 +110,9 @@ def test_it_does_not_keep_the_program_from_ending(monitor: Signalling) -> None:
 def test_a_wrong_interval_is_told_and_breaks_nothing(
     monitor: Signalling, every: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from monitoring_client import settings
+    from monitoring_client import lenient
 
-    settings._warn.cache_clear()
+    lenient._warn.cache_clear()
     assert HostSampler(monitor, every=every)._every == 60
     assert "every must be a finite number of at least 1" in caplog.text
 

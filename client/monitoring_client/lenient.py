@@ -1,4 +1,4 @@
-"""Settings that a caller got wrong: told in the log once, and never a reason to break the application."""
+"""Values that a caller got wrong: told in the log once, and never a reason to break the application."""
 
 from __future__ import annotations
 
