@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from monitoring_client import forks, lenient
 from monitoring_client.errors import MonitoringError
 from monitoring_client.facts import readable
+from monitoring_client.off_loop import off_loop
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -64,7 +65,11 @@ class Health:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, trace)
+        report = functools.partial(self._report, self._milliseconds(), error)
+        if self._monitor.waits:
+            await off_loop(report)
+        else:
+            report()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function or a coroutine function: each call reports. Raises TypeError for a generator function."""
@@ -89,7 +94,7 @@ class Health:
     def _decorated_coroutine(self, function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         @functools.wraps(function)
         async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self:
+            async with self:
                 return await function(*args, **kwargs)
 
         return call
@@ -139,9 +144,6 @@ class Reports:
         self._latest: dict[tuple[str, str], tuple[str, deque[float]]] = {}
         self._make_lock()
         forks.watch(self)
-
-    def after_fork(self) -> None:  # UNTIL THE CORE LANDS
-        self.after_fork_in_child()
 
     def before_fork(self) -> None:
         """Need no rest: nothing here is left half done."""

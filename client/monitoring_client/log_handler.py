@@ -18,6 +18,7 @@ from monitoring_client import forks
 from monitoring_client.client import MonitoringClient
 from monitoring_client.errors import MonitoringError
 from monitoring_client.facts import readable
+from monitoring_client.tasks import enclosing_task
 
 OUR_LOGGER = "automon_client"
 OUR_THREADS = frozenset(("automon-client", "automon-host-sampler"))
@@ -44,8 +45,8 @@ class MonitoringHandler(logging.Handler):
     """Records log records as errors: of the type of their exception, or of the logger's name where there is none.
 
     The severity goes by the level: CRITICAL is critical, a level between ERROR and CRITICAL is high, ERROR is medium,
-    anything below is low. The component is the logger's name unless given. An extra field `task_id` names the error's
-    task. Without a monitor, one is made from the environment.
+    anything below is low. The component is the logger's name unless given. The task is the one
+    in which it was logged, or the one that an extra field `task_id` names. Without a monitor, one is made from the environment.
 
     A loop that logs does not flood the database: 5 records of a kind (logger, level, message before formatting, type of
     exception) are recorded a minute, and 60 of a severity. The others are counted, and the next record of their kind
@@ -144,9 +145,6 @@ class Storms:
         self._make_lock()
         forks.watch(self)
 
-    def after_fork(self) -> None:  # UNTIL THE CORE LANDS
-        self.after_fork_in_child()
-
     def before_fork(self) -> None:
         """Need no rest: nothing here is left half done."""
 
@@ -231,7 +229,7 @@ def _kind(record: logging.LogRecord) -> Kind:
 def _error(record: logging.LogRecord, kind: Kind, left_out: int) -> dict[str, Any]:
     """Say what record_error is to be told of it beside its kind."""
     extra = {name: value for name, value in record.__dict__.items() if name not in USUAL_FIELDS}
-    task_id = extra.get("task_id")
+    task_id = extra.get("task_id") or enclosing_task()
     context = {
         "logger": kind.logger,
         "level": record.levelname,

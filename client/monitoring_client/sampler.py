@@ -82,9 +82,6 @@ class HostSampler:
         self.after_fork_in_child()
         forks.watch(self)
 
-    def after_fork(self) -> None:  # UNTIL THE CORE LANDS
-        self.after_fork_in_child()
-
     def before_fork(self) -> None:
         """Need no rest: nothing here is left half done."""
 

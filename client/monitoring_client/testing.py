@@ -19,16 +19,16 @@ from __future__ import annotations
 import difflib
 import inspect
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, ParamSpec
+from typing import Any
 
 from monitoring_client.client import MonitoringClient
 from monitoring_client.facts import Fact
+from monitoring_client.losses import Losses
 from monitoring_client.recorder import Recorder
 
-P = ParamSpec("P")
 MOST_SHOWN = 10
 
 
@@ -116,25 +116,18 @@ class RecordedHostSample:
 class RecordingClient(MonitoringClient):
     """A MonitoringClient that keeps every fact in memory and sends nothing. Threads may share it.
 
-    It has no database, no thread and no file, and reads nothing from the environment. Mistakes in a call raise TypeError
+    It has no database, no thread and no file, and goes by nothing in the environment. Mistakes in a call raise TypeError
     or ValueError, as does a report on a task that was never started: give `start_task` the id if another program starts
-    it. When an exception of the application is leaving a task at the same time, it goes on, and the mistake is in `mistakes`.
+    it. When an exception of the application is leaving a task at the same time, that one goes on. `mistakes` has them all.
     """
 
-    def __init__(self, dsn: str | None = None, *, worker_id: str | None = "tester", **settings: Any) -> None:
-        """Take what the real client takes, so that it may be put in its place, and use the `worker_id` of it."""
-        # Not the constructor of the real client, which prepares to send; but what that would not take is a mistake.
-        inspect.signature(MonitoringClient).bind(dsn, worker_id=worker_id, **settings)
-        self._worker_id = worker_id
+    def __init__(self, dsn: str | None = None, *, worker_id: str | None = None, **settings: Any) -> None:
+        """Take what the real client takes, so that it may be put in its place, and use the `worker_id` of it alone."""
+        inspect.signature(MonitoringClient).bind(dsn, worker_id=worker_id, **settings)  # anything else is a mistake
+        super().__init__("", worker_id=worker_id or "tester", enabled=False, durable=False, spool=False)
         self._notebook = _Notebook()
-        self._recorder = self._notebook
-
-    @classmethod
-    def from_environment(
-        cls, *, schema: str | None = None, worker_id: str | None = None, raise_errors: bool = False
-    ) -> RecordingClient:
-        """Make one. The environment is not asked."""
-        return cls(schema=schema or "public", worker_id=worker_id, raise_errors=raise_errors)
+        self._mistakes = _Mistakes()
+        self._recorder = Recorder(self._notebook, self._mistakes, raise_errors=True)
 
     @property
     def tasks(self) -> list[RecordedTask]:
@@ -167,28 +160,13 @@ class RecordingClient(MonitoringClient):
 
     @property
     def mistakes(self) -> list[str]:
-        """Mistakes that were not raised, because an exception of the application was on its way."""
-        return list(self._notebook.mistakes)
-
-    def health(
-        self, component_type: str, component_name: str, *, slow_ms: float | None = None
-    ) -> Any:  # UNTIL THE CORE LANDS
-        from monitoring_client.health import Health
-
-        return Health(self, component_type, component_name, slow_ms=slow_ms)
-
-    def record_host_sample(self, host: str, sample: Mapping[str, Any], *, at: datetime | None = None) -> bool:
-        # UNTIL THE CORE LANDS
-        from monitoring_client import facts
-
-        def make() -> Fact:
-            return Fact("record_host_sample", {"p_host": host, "p_sample": sample}, at or facts.now(), at is None)  # type: ignore[dict-item]
-
-        return self._notebook.record(make)
+        """What was wrong in calls, also where an exception of the application was on its way and nothing could be raised."""
+        return list(self._mistakes.told)
 
     def clear(self) -> None:
         """Forget everything that was recorded."""
         self._notebook.clear()
+        self._mistakes.told.clear()
 
     def assert_task(
         self,
@@ -324,20 +302,27 @@ class RecordingClient(MonitoringClient):
             return
         raise AssertionError(_difference(what, records, wanted, times, len(found)) + _told(self.mistakes))
 
-    @property
-    def dropped(self) -> int:
-        return len(self._notebook.mistakes)
-
-    def close(self) -> None:
-        """Do nothing: a test may look at what was recorded after its subject has closed the client."""
-
     def __repr__(self) -> str:
         notes = self._notebook
         return f"<RecordingClient tasks={len(notes.tasks)} errors={len(notes.errors)} metrics={len(notes.metrics)}>"
 
 
-class _Notebook(Recorder):
-    """Takes facts where the real client would send them. Quiet, it writes mistakes down and does not raise them."""
+class _Mistakes(Losses):
+    """Keeps what was wrong with facts, where the real client counts it and logs it once a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def add(self, reason: str, facts: int = 1) -> None:
+        self.count += facts
+        self.told.append(reason)
+
+
+class _Notebook:
+    """Takes facts where the real client would send them."""
+
+    waits = False
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -351,17 +336,10 @@ class _Notebook(Recorder):
         self.health_reports: list[RecordedHealth] = []
         self.queues: list[RecordedQueue] = []
         self.host_samples: list[RecordedHostSample] = []
-        self.mistakes: list[str] = []
 
-    def quiet(self) -> Recorder:
-        return _QuietNotebook(self)
-
-    def record(self, make_fact: Callable[P, Fact], *args: P.args, **kwargs: P.kwargs) -> bool:
-        fact = make_fact(*args, **kwargs)
+    def take(self, fact: Fact, durable: bool | None) -> None:  # noqa: ARG002, FBT001 - as the real client calls it
         with self._lock:
-            kind, body = _modern(fact)  # UNTIL THE CORE LANDS
-            getattr(self, f"_take_{kind}")(body)
-        return True
+            getattr(self, f"_take_{fact.kind}")(fact.body)
 
     def _take_start(self, body: Mapping[str, Any]) -> None:
         place = self._place(body["task_id"])
@@ -422,21 +400,6 @@ class _Notebook(Recorder):
                 f"no task with the id {task_id!r} was started; if another program starts it, start it in the test"
             )
         return place
-
-
-class _QuietNotebook(Recorder):
-    def __init__(self, notebook: _Notebook) -> None:
-        self._notebook = notebook
-
-    def quiet(self) -> Recorder:
-        return self
-
-    def record(self, make_fact: Callable[P, Fact], *args: P.args, **kwargs: P.kwargs) -> bool:
-        try:
-            return self._notebook.record(make_fact, *args, **kwargs)
-        except (TypeError, ValueError) as error:
-            self._notebook.mistakes.append(f"{make_fact.__name__}: {error}")
-            return False
 
 
 def _started(body: Mapping[str, Any], at: datetime) -> RecordedTask:
@@ -509,7 +472,7 @@ def _difference(
 
 
 def _told(mistakes: Sequence[str]) -> str:
-    return "".join(f"\nA mistake, not raised because an exception was on its way: {mistake}" for mistake in mistakes)
+    return "".join(f"\nA call was wrong: {mistake}" for mistake in mistakes)
 
 
 def _relation(wanted: object) -> str:
@@ -542,29 +505,3 @@ def _shown(record: Any) -> str:
         for name, value in said.items()
         if value not in (None, {}) and name not in ("at", "started_at", "ended_at", "stack_trace")
     )
-
-
-# UNTIL THE CORE LANDS
-KINDS = {
-    "start_task_tracking": "start",
-    "complete_task_tracking": "end",
-    "record_task_heartbeat": "heartbeat",
-    "record_error": "error",
-    "record_performance_metric": "metric",
-    "update_system_health": "health",
-    "update_queue_metrics": "queue",
-    "record_host_sample": "host",
-}
-
-
-def _modern(fact: Any) -> tuple[str, dict[str, Any]]:
-    import json
-
-    body = {name.removeprefix("p_"): value for name, value in fact.arguments.items()} | {"at": fact.at}
-    for name in ("step_timings", "context", "tags", "details"):
-        if body.get(name) is not None:
-            body[name] = json.loads(body[name])
-    kind = KINDS[fact.function]
-    if kind == "start":
-        body["parent_task_id"] = None
-    return kind, body
