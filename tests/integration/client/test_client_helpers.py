@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
-from psycopg.types.json import Jsonb
 
 from monitoring_client import MonitoringClient
 from monitoring_client.health import Health
@@ -72,20 +71,8 @@ def test_health_is_stored_as_intervals_with_reasons(monitor: MonitoringClient, r
     ]
 
 
-class DirectSampler:
-    """Sends samples straight to the function of the database."""
-
-    def __init__(self, monitor: MonitoringClient, rows: Rows) -> None:
-        self._rows = rows
-        self.record_performance_metric = monitor.record_performance_metric
-
-    def record_host_sample(self, host: str, sample: Mapping[str, Any], *, at: datetime | None = None) -> bool:
-        ((stored,),) = self._rows("SELECT record_host_sample(%s, %s, %s)", host, Jsonb(sample), at)
-        return bool(stored)
-
-
 def test_a_sample_of_the_host_fills_the_columns_that_alerts_go_by(monitor: MonitoringClient, rows: Rows) -> None:
-    HostSampler(DirectSampler(monitor, rows), host="ops-1", component="shop").sample()
+    HostSampler(monitor, host="ops-1", component="shop").sample()
 
     assert rows("SELECT host, memory_percent > 0, load_per_core >= 0, sample ? 'cpu' FROM host_metrics") == [
         ("ops-1", True, True, True)

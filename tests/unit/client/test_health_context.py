@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,29 @@ def test_coroutines_report(monitor: RecordingClient) -> None:
     asyncio.run(ask())
 
     monitor.assert_health("api", "main")
+
+
+def test_a_client_that_waits_does_so_beside_the_event_loop() -> None:
+    threads: list[str] = []
+
+    class Waiting(RecordingClient):
+        waits = True
+
+        def update_system_health(self, *args: Any, **kwargs: Any) -> bool:
+            threads.append(threading.current_thread().name)
+            return super().update_system_health(*args, **kwargs)
+
+    monitor = Waiting()
+
+    @Health(monitor, "api", "decorated")
+    async def ask() -> None:
+        async with Health(monitor, "api", "main"):
+            pass
+
+    asyncio.run(ask())
+
+    assert len(monitor.health_reports) == 2
+    assert "MainThread" not in threads
 
 
 def test_a_steady_state_is_reported_once_in_a_while_whoever_reports(monitor: RecordingClient) -> None:

@@ -112,6 +112,14 @@ def test_a_component_may_be_given(monitor: RecordingClient) -> None:
     monitor.assert_error("shop", component="billing")
 
 
+def test_the_task_is_the_one_that_it_was_logged_in(log: logging.Logger, monitor: RecordingClient) -> None:
+    with monitor.task("import") as task:
+        log.error("boom")
+    log.error("boom")
+
+    assert [error.task_id for error in monitor.errors] == [task.task_id, None]
+
+
 def test_a_task_may_be_named(log: logging.Logger, monitor: RecordingClient) -> None:
     log.error("boom", extra={"task_id": "t-1"})
     log.error("boom", extra={"task_id": 7})

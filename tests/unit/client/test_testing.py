@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 
 from monitoring_client import MonitoringClient
+from monitoring_client.aio import AsyncMonitoringClient
 from monitoring_client.testing import RecordedTask, RecordingClient
 
 AT = datetime(2026, 11, 23, 15, 30, tzinfo=timezone.utc)
@@ -43,8 +46,8 @@ def test_it_takes_the_calls_of_the_real_client() -> None:
     assert {name: recording.get(name) for name in real} == real
 
 
-# One call of everything public: none may need what the constructor of the real client makes.
-CALLS: dict[str, Callable[[RecordingClient], object]] = {
+# One call of everything that is public, in an order in which they make sense.
+CALLS: dict[str, Callable[[Any], object]] = {
     "start_task": lambda monitor: monitor.start_task("import", task_id="t"),
     "heartbeat": lambda monitor: monitor.heartbeat("t", 50),
     "complete_task": lambda monitor: monitor.complete_task("t"),
@@ -53,19 +56,23 @@ CALLS: dict[str, Callable[[RecordingClient], object]] = {
     "update_system_health": lambda monitor: monitor.update_system_health("api", "main", "healthy"),
     "update_queue_metrics": lambda monitor: monitor.update_queue_metrics("mail", 1),
     "queue": lambda monitor: monitor.queue("mail").report(1),
-    "task": lambda monitor: monitor.task("import").__enter__(),
+    "task": lambda monitor: monitor.task("import").start(),
     "tracked": lambda monitor: monitor.tracked("import")(len)("text"),
     "worker_id": lambda monitor: monitor.worker_id,
     "dropped": lambda monitor: monitor.dropped,
     "from_environment": lambda monitor: monitor.from_environment().start_task("import"),
+    "record_host_sample": lambda monitor: monitor.record_host_sample("ops-1", {}),
+    "health": lambda monitor: monitor.health("api", "main").__enter__(),
+    "sample_host": lambda monitor: monitor.sample_host().stop(),
+    "waits": lambda monitor: monitor.waits,
+    "flush": lambda monitor: monitor.flush(),
     "close": lambda monitor: monitor.close(),
 }
 
 
-def test_every_call_of_the_real_client_works_without_its_constructor(monitor: RecordingClient) -> None:
-    assert CALLS.keys() == public(MonitoringClient).keys()
-    for call in CALLS.values():
-        call(monitor)
+def test_every_call_of_the_real_client_works(monitor: RecordingClient) -> None:
+    for name in sorted(public(MonitoringClient), key=list(CALLS).index):
+        CALLS[name](monitor)
 
 
 def test_it_may_be_put_in_the_place_of_the_real_client() -> None:
@@ -115,6 +122,26 @@ def test_a_task_runs_until_it_ends(monitor: RecordingClient) -> None:
     monitor.assert_task("import", output_size=9, worker_id="tester")
 
 
+def test_a_task_within_a_task_knows_its_parent(monitor: RecordingClient) -> None:
+    with monitor.task("batch") as batch, monitor.task("import") as task:
+        task.metric("rows", 12, "rows")
+        task.fail("no rows")
+
+    monitor.assert_task("import", "failed", parent_id=batch.task_id, error_contains="no rows")
+    monitor.assert_task("batch")
+    monitor.assert_metric("rows", 12, component="import", tags={"task_id": task.task_id})
+
+
+def test_a_task_of_a_coroutine_is_kept(monitor: RecordingClient) -> None:
+    async def work() -> None:
+        async with monitor.task("import", durable=True) as task:
+            task.output_size = 1
+
+    asyncio.run(work())
+
+    monitor.assert_task("import", output_size=1)
+
+
 def test_a_tracked_function_is_kept(monitor: RecordingClient) -> None:
     @monitor.tracked("double")
     def double(number: int) -> int:
@@ -151,7 +178,7 @@ def test_a_mistake_beside_an_exception_of_the_application_is_told_by_the_next_fa
     with pytest.raises(KeyError, match="mine"), task:
         raise KeyError("mine")
 
-    assert monitor.dropped == 1
+    assert monitor.dropped == len(monitor.mistakes) == 1
     assert "output_size must lie between" in message_of(lambda: monitor.assert_task("import", "failed"))
 
 
@@ -244,6 +271,21 @@ def test_an_assertion_holds_or_fails(
     holds(monitor)
     with pytest.raises(AssertionError):
         fails(monitor)
+
+
+def test_it_may_serve_an_asynchronous_client(monitor: RecordingClient) -> None:
+    asynchronous = AsyncMonitoringClient("", enabled=False)
+    asynchronous.client = monitor
+
+    async def work() -> None:
+        await asynchronous.record_error(None, "E", "low", "boom")
+        async with asynchronous.task("import"):
+            pass
+
+    asyncio.run(work())
+
+    monitor.assert_error("E")
+    monitor.assert_task("import")
 
 
 def test_forgetting_makes_room_for_the_next_part_of_a_test(monitor: RecordingClient) -> None:
