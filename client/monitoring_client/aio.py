@@ -22,7 +22,7 @@ R = TypeVar("R")
 def _awaitable(
     method: Callable[Concatenate[MonitoringClient, P], R],
 ) -> Callable[Concatenate[AsyncMonitoringClient, P], Coroutine[Any, Any, R]]:
-    async def call(self: AsyncMonitoringClient, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def call(self: AsyncMonitoringClient, /, *args: P.args, **kwargs: P.kwargs) -> R:
         work = functools.partial(method, self.client, *args, **kwargs)
         if not self.client.waits and not kwargs.get("durable"):
             return work()
