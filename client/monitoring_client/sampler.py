@@ -98,10 +98,15 @@ class HostSampler:
         with self._lock:
             if self._thread is None:
                 self._stop = threading.Event()
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, args=(self._stop,), name="automon-host-sampler", daemon=True
                 )
-                self._thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the system has no more threads, or the program is ending
+                    logger.warning("automon: the host is not sampled: %s", error)
+                else:
+                    self._thread = thread
         return self
 
     def stop(self) -> None:

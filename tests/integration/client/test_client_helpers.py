@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -42,6 +44,22 @@ def test_errors_that_are_logged_are_stored(monitor: MonitoringClient, rows: Rows
     assert rows("SELECT stack_trace LIKE %s FROM error_tracking WHERE severity = 'critical'", "%IndexError%") == [
         (True,)
     ]
+
+
+def test_a_program_that_ends_in_a_storm_has_told_of_all_of_it(database_url: str, rows: Rows) -> None:
+    program = (
+        "import logging, sys\n"
+        "from monitoring_client import MonitoringClient\n"
+        "from monitoring_client.log_handler import MonitoringHandler\n"
+        "logging.getLogger().addHandler(MonitoringHandler(MonitoringClient(sys.argv[1], spool=False)))\n"
+        "for number in range(1000):\n"
+        "    logging.getLogger('shop').error('row %d is broken', number)\n"
+    )
+    command = [sys.executable, "-c", program, database_url]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    assert ran.stderr == ""
+    assert rows("SELECT count(*), sum((context->>'left_out')::int) FROM error_tracking") == [(6, 995)]
 
 
 def test_a_record_that_waited_in_a_queue_keeps_its_moment(monitor: MonitoringClient, rows: Rows) -> None:

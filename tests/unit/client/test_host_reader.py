@@ -122,7 +122,7 @@ def test_it_sees_the_numbers_of_a_host(host: HostFolders, reader: HostReader) ->
     json.dumps(sample, allow_nan=False)
 
 
-def test_it_sees_this_host_as_the_service_does(host: HostFolders) -> None:
+def test_it_sees_this_host_as_the_service_does() -> None:
     from jobs.host_reader import HostReader as ServicesReader
 
     now = time.monotonic()
@@ -209,7 +209,7 @@ def test_only_local_disks_that_cannot_hang_are_asked(lines: list[str], points: l
     assert [mount.point for mount in disk_mounts("\n".join(lines))] == points
 
 
-def test_a_look_is_cheap(host: HostFolders) -> None:
+def test_a_look_is_cheap() -> None:
     reader = HostReader()
     costs = []
     for _ in range(5):

@@ -45,7 +45,8 @@ def test_a_sample_tells_of_the_host_and_of_the_process(monitor: Signalling) -> N
     (sample,) = monitor.host_samples
     assert sample.host == "ops-1"
     assert {"memory_percent", "load_per_core", "disks", "cpu"} <= sample.sample.keys()
-    monitor.assert_metric("process_threads", threading.active_count(), metric_type="resource", component="shop")
+    monitor.assert_metric("process_threads", metric_type="resource", component="shop", times=1)
+    assert all(metric.value > 0 for metric in monitor.metrics)
     assert {metric.metric_name: metric.unit for metric in monitor.metrics} == {
         "process_memory": "bytes",
         "process_threads": "threads",
@@ -132,6 +133,21 @@ def test_what_goes_wrong_is_told_once_and_sampling_goes_on(caplog: pytest.LogCap
             assert tries.acquire(timeout=10)
 
     assert caplog.text.count("the host was not sampled: RuntimeError: out of order") == 1
+
+
+def test_a_system_without_threads_to_spare_breaks_nothing(
+    monitor: Signalling, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        sampler = HostSampler(monitor).start()
+    assert "the host is not sampled: can't start new thread" in caplog.text
+
+    with sampler:
+        assert monitor.sampled.acquire(timeout=10)
 
 
 def in_a_child(work: Callable[[], bool]) -> bool:
