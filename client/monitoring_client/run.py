@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command that the arguments name, and end as it ended."""
     options, command = read_arguments(sys.argv[1:] if arguments is None else arguments)
     if not hasattr(signal, "sigtimedwait"):  # macOS, Windows
-        say("not recorded: this needs Linux, or another system with sigtimedwait", quiet=options.quiet)
+        say("nothing is reported: that needs Linux, or another system with sigtimedwait", quiet=options.quiet)
         os.execvp(command[0], command)  # noqa: S606 - to run a command is what this is for
     from monitoring_client.run_command import leave
     from monitoring_client.run_task import run

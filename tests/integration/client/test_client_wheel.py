@@ -55,7 +55,8 @@ def installed(wheel: Path) -> Path:
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.defpath} | environment)
+    given = {"PATH": os.defpath, "AUTOMON_SPOOL": str(Path(command[0]).parents[1] / "spool"), **environment}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=given)
 
 
 def metadata(wheel: Path, name: str) -> str:

@@ -51,12 +51,18 @@ def arguments(*command: str, options: tuple[str, ...]) -> list[str]:
 
 
 @pytest.fixture
-def start(database_url: str) -> Iterator[Start]:
+def spool(tmp_path: Path) -> Path:
+    """The folder where facts wait while the database is away."""
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def start(database_url: str, spool: Path) -> Iterator[Start]:
     """Start automon-run with a command and leave it running; what still runs at the end is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
     def begin(*command: str, options: tuple[str, ...] = (), dsn: str | None = None, **how: Any) -> Any:
-        environment = {**BARE, "AUTOMON_DSN": database_url if dsn is None else dsn}
+        environment = {**BARE, "AUTOMON_SPOOL": str(spool), "AUTOMON_DSN": database_url if dsn is None else dsn}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         started.append(subprocess.Popen(arguments(*command, options=options), env=environment, **{**pipes, **how}))
         return started[-1]
@@ -454,8 +460,39 @@ def test_a_database_that_is_away_costs_one_line(run: Run, closed_dsn: str) -> No
     ran = run("sh", "-c", "echo out; exit 3", dsn=closed_dsn)
 
     assert (3, b"out\n") == (ran.returncode, ran.stdout)
-    assert re.fullmatch(rb"automon-run: not recorded: [^\n]*cannot connect[^\n]*\n", ran.stderr)
+    assert re.fullmatch(rb"automon-run: reporting: facts wait in [^\n]*cannot connect[^\n]*\n", ran.stderr)
     assert b"s3cr3t-pw" not in ran.stderr
+
+
+def test_what_could_not_be_reported_waits_for_the_next_run(run: Run, line: Any, rows: Rows) -> None:
+    first = run("sh", "-c", "echo broken >&2; exit 3", dsn=line.dsn)
+    assert [] == rows("SELECT FROM processing_metrics")
+    line.open()
+    second = run("true", dsn=line.dsn)
+
+    assert (3, 0, b"") == (first.returncode, second.returncode, second.stderr)
+    assert [("failed", "exit code 3: broken"), ("completed", None)] == rows(
+        "SELECT status, error_message FROM processing_metrics ORDER BY start_time"
+    )
+    assert [("exit_code",)] == rows("SELECT error_type FROM error_tracking")
+
+
+def test_without_a_place_on_disk_it_reports_to_the_database(run: Run, rows: Rows, spool: Path) -> None:
+    spool.write_bytes(b"a file, where a folder should be")
+
+    ran = run("sh", "-c", "exit 3")
+
+    assert 3 == ran.returncode
+    assert [("failed",)] == rows("SELECT status FROM processing_metrics")
+    assert [("exit_code",)] == rows("SELECT error_type FROM error_tracking")
+
+
+def test_without_disk_and_database_the_command_runs_all_the_same(run: Run, closed_dsn: str, spool: Path) -> None:
+    spool.write_bytes(b"a file, where a folder should be")
+
+    ran = run("sh", "-c", "echo out; exit 3", dsn=closed_dsn)
+
+    assert (3, b"out\n", 1) == (ran.returncode, ran.stdout, ran.stderr.count(b"\n"))
 
 
 @pytest.mark.parametrize("dsn", ["", "nonsense"], ids=["no DSN", "a broken DSN"])
@@ -463,6 +500,11 @@ def test_a_dsn_that_is_none_costs_one_line(dsn: str, run: Run) -> None:
     ran = run("true", dsn=dsn)
 
     assert (0, 1) == (ran.returncode, ran.stderr.count(b"\n"))
+
+
+def test_without_a_dsn_nothing_is_kept_for_nobody(run: Run, spool: Path) -> None:
+    assert b"automon-run: reporting: no database is named: set AUTOMON_DSN\n" == run("true", dsn="").stderr
+    assert not spool.exists()
 
 
 def test_quiet_says_nothing(run: Run, closed_dsn: str) -> None:
@@ -475,13 +517,23 @@ def test_a_database_that_hangs_holds_up_the_end_for_two_seconds_at_most(run: Run
 
     assert 3 == ran.returncode
     assert time.monotonic() - began < 3.5  # two, and the start of Python
+    assert b"waits on disk\n" in ran.stderr
     assert 1 == ran.stderr.count(b"\n")
 
 
-def test_a_bare_environment_is_handed_on_as_it_is(run: Run, database_url: str, rows: Rows) -> None:
+def test_a_task_in_a_task_knows_its_parent(run: Run, rows: Rows) -> None:
+    ran = run(*RUN, "--task", "inner", "--", "sh", "-c", "exit 3")
+
+    assert 3 == ran.returncode
+    [(outer,)] = rows("SELECT task_id FROM processing_metrics WHERE task_type = 'nightly'")
+    assert [(outer,)] == rows("SELECT parent_task_id FROM processing_metrics WHERE task_type = 'inner'")
+
+
+def test_a_bare_environment_is_handed_on_as_it_is(run: Run, database_url: str, rows: Rows, spool: Path) -> None:
     ran = run("env")
 
     given = dict(line.split("=", 1) for line in ran.stdout.decode().splitlines())
     [(task_id,)] = rows("SELECT task_id FROM processing_metrics")
-    assert {**BARE, "AUTOMON_DSN": database_url, "AUTOMON_TASK_ID": task_id} == given
+    ours = {"AUTOMON_DSN": database_url, "AUTOMON_SPOOL": str(spool), "AUTOMON_TASK_ID": task_id}
+    assert {**BARE, **ours} == given
     assert b"" == ran.stderr
