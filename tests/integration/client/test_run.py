@@ -511,6 +511,15 @@ def test_without_a_dsn_nothing_is_kept_for_nobody(run: Run, spool: Path) -> None
     assert not spool.exists()
 
 
+def test_switched_off_it_runs_the_command_and_says_nothing(spool: Path) -> None:
+    environment = {**BARE, "AUTOMON_DISABLED": "1", "AUTOMON_SPOOL": str(spool)}
+    command = arguments("sh", "-c", "echo out; exit 3", options=())
+    ran = subprocess.run(command, env=environment, capture_output=True, check=False)
+
+    assert (3, b"out\n", b"") == (ran.returncode, ran.stdout, ran.stderr)
+    assert not spool.exists()
+
+
 def test_quiet_says_nothing(run: Run, closed_dsn: str) -> None:
     assert b"" == run("true", dsn=closed_dsn, options=("--quiet",)).stderr
 
