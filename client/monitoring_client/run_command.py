@@ -121,7 +121,10 @@ def _spawn(words: list[str], environment: dict[str, str], mask: Mask, redirectio
         if error.errno != errno.ENOEXEC:
             raise
         # A script without #!, which shells and execvp run by the shell.
-        return _spawn_once(["/bin/sh", *words], environment, mask, redirections)
+        import shutil
+
+        script = shutil.which(words[0]) or words[0]
+        return _spawn_once(["/bin/sh", script, *words[1:]], environment, mask, redirections)
 
 
 def _spawn_once(

@@ -135,14 +135,19 @@ def test_it_ends_as_the_command_ended_and_says_so(
     assert [("nightly", status)] == rows("SELECT task_type, status FROM processing_metrics")
 
 
-def test_a_script_without_its_interpreters_name_is_run_by_the_shell(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["with its path", "by the PATH"])
+def test_a_script_without_its_interpreters_name_is_run_by_the_shell(
+    name: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "script"
     script.write_text('echo "$1"; exit 4\n', encoding="utf-8")
     script.chmod(0o755)
+    monkeypatch.setitem(BARE, "PATH", f"{BARE['PATH']}:{tmp_path}")
 
-    ran = run(str(script), "a b")
+    process = start(str(script) if name == "with its path" else "script", "a b")
 
-    assert (4, b"a b\n") == (ran.returncode, ran.stdout)
+    assert (b"a b\n", b"") == process.communicate(timeout=30)
+    assert 4 == process.returncode
 
 
 @pytest.mark.parametrize(
