@@ -139,12 +139,12 @@ def test_it_ends_as_the_command_ended_and_says_so(
 def test_a_script_without_its_interpreters_name_is_run_by_the_shell(
     name: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = tmp_path / "script"
+    script = tmp_path / "without-interpreter"
     script.write_text('echo "$1"; exit 4\n', encoding="utf-8")
     script.chmod(0o755)
     monkeypatch.setitem(BARE, "PATH", f"{BARE['PATH']}:{tmp_path}")
 
-    process = start(str(script) if name == "with its path" else "script", "a b")
+    process = start(str(script) if name == "with its path" else script.name, "a b")
 
     assert (b"a b\n", b"") == process.communicate(timeout=30)
     assert 4 == process.returncode
@@ -368,9 +368,8 @@ def test_the_command_finds_its_signals_as_they_were(run: Run) -> None:
     under = run(*look).stdout
 
     # Without two of glibc's own (32 and 33), which it ignores in what it spawns, and whose start-up code takes no notice.
-    assert [int(mask, 16) for mask in alone.split()[1::2]] == [
-        int(mask, 16) & ~(3 << 31) for mask in under.split()[1::2]
-    ]
+    alone_masks, masks = ([int(mask, 16) & ~(3 << 31) for mask in text.split()[1::2]] for text in (alone, under))
+    assert alone_masks == masks
 
 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["SIGTERM is enough", "SIGKILL is needed"])
