@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -231,12 +232,17 @@ def test_the_job_reports_its_failure_whatever_is_in_the_message(
 
 
 def test_the_job_that_is_stopped_reports_that(writer_url: str, database: Link, tmp_path: Path) -> None:
-    make_tar(tmp_path, "while :; do sleep 0.05; done")
+    make_tar(tmp_path, ": >running; while :; do sleep 0.05; done")
     env = environment(DATABASE_URL=writer_url) | {"PATH": f"{tmp_path}:{environment()['PATH']}"}
 
     with subprocess.Popen([JOB, "docs", "x.tgz"], cwd=tmp_path, env=env, start_new_session=True) as job:
-        wait_until(lambda: database.execute("SELECT FROM processing_metrics").fetchall() != [], what="the start")
-        os.killpg(job.pid, signal.SIGTERM)
+        try:
+            wait_until((tmp_path / "running").exists, what="the work")
+            os.killpg(job.pid, signal.SIGTERM)
+            job.wait(timeout=20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)
 
     assert 143 == job.returncode
     assert ("backup", "cancelled", "stopped by SIGTERM") == the_task(database)
