@@ -46,6 +46,7 @@ class Spool:
         self._connection: sqlite3.Connection | None = None
         self._leading: IO[str] | None = None
         self._newest = 0  # the last row that this process appended
+        self._sent = 0  # the last row that need not be sent again, though it may still be in the file
         self._turns = Turns()
 
     def after_fork(self) -> None:
@@ -67,13 +68,15 @@ class Spool:
 
     def oldest(self, most: int) -> list[Row]:
         """Answer the rows that are next to be sent."""
-        query = "SELECT number, kind, run, at_is_ours, body FROM facts ORDER BY number LIMIT ?"
-        found = self._run(lambda connection: connection.execute(query, (most,)).fetchall())
+        query = "SELECT number, kind, run, at_is_ours, body FROM facts WHERE number > ? ORDER BY number LIMIT ?"
+        found = self._run(lambda connection: connection.execute(query, (self._sent, most)).fetchall())
         return [Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in found]
 
     def remove(self, rows: Sequence[Row]) -> None:
-        """Remove rows that `oldest` has answered."""
-        self._run(lambda connection: self._delete(connection, rows[-1].number))
+        """Remove rows that `oldest` has answered, now or, as a full disk has no room even for that, as soon as it has."""
+        number = rows[-1].number
+        self._remove_to(number)
+        self._sent = number
 
     def holds_ours(self) -> bool:
         """Whether something that this process appended waits still; what it records now must wait behind it."""
@@ -83,7 +86,11 @@ class Spool:
         """Whether anything waits, this process's or of others. Does not make the file."""
         if not self.path.exists():
             return False
-        return bool(self._run(lambda connection: connection.execute("SELECT 1 FROM facts LIMIT 1").fetchall()))
+        query = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM facts"
+        ((first, last),) = self._run(lambda connection: connection.execute(query).fetchall())
+        if 0 < first <= self._sent:
+            self._remove_to(self._sent)
+        return bool(last > self._sent)
 
     def lead(self) -> bool:
         """Become the one process that sends from this file. False while another is; the kernel ends that with the process."""
@@ -122,10 +129,14 @@ class Spool:
         self._newest = newest
 
     def _look_for_ours(self, connection: sqlite3.Connection) -> bool:
-        ((first,),) = connection.execute("SELECT min(number) FROM facts")
+        ((first,),) = connection.execute("SELECT min(number) FROM facts WHERE number > ?", (self._sent,))
         if first is None or first > self._newest:
             self._newest = 0
         return self._newest > 0
+
+    def _remove_to(self, number: int) -> None:
+        with suppress(FullError):
+            self._run(lambda connection: self._delete(connection, number))
 
     def _delete(self, connection: sqlite3.Connection, number: int) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -168,6 +179,7 @@ class Spool:
             connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
             connection.execute(TABLE)
             self._connection = connection
+            self._sent = 0  # the file may be another one than before
         return self._connection
 
     def _abandon(self) -> None:
