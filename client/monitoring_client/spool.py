@@ -84,7 +84,7 @@ class Spool:
 
     def holds_any(self) -> bool:
         """Whether anything waits, this process's or of others. Does not make the file."""
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # noqa: PTH110 - that of Path raises where it may not look
             return False
         query = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM facts"
         ((first, last),) = self._run(lambda connection: connection.execute(query).fetchall())
@@ -100,7 +100,10 @@ class Spool:
             import fcntl
         except ImportError:  # where there is none, two may send the same rows: slower, and no row is stored twice
             return True
-        leading = _private(self.path.with_suffix(".lock"))
+        try:
+            leading = _private(self.path.with_suffix(".lock"))
+        except OSError as error:
+            raise SpoolError(f"cannot use {self.path}: {error}") from error
         try:
             fcntl.flock(leading, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

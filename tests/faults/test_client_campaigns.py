@@ -146,6 +146,10 @@ class Campaign:
             for end in ends:
                 end.result()
 
+    def end(self) -> None:
+        for application in self.applications:
+            application.kill()
+
     # The end --------------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -203,7 +207,7 @@ def campaign(database_url: str, memory_path: Path, keep_facts_audit: KeepFactsAu
                 "keep_audit": keep_facts_audit,
             }
             begun = Campaign(name=name, **(usual | options))
-            stack.callback(lambda: [application.kill() for application in begun.applications])
+            stack.callback(begun.end)
             return begun
 
         yield start

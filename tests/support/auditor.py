@@ -101,7 +101,7 @@ class Audit:
     seconds: float = 0
     kills: int = 0
 
-    HEADINGS: ClassVar = (
+    HEADINGS: ClassVar[tuple[str, ...]] = (
         "campaign",
         "seconds",
         "kills",

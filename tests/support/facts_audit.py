@@ -58,7 +58,7 @@ class FactsAudit:
     restarts: int = 0
     seconds: float = 0
 
-    HEADINGS: ClassVar = (
+    HEADINGS: ClassVar[tuple[str, ...]] = (
         "campaign", "seconds", "restarts", "acknowledged", "refused", "lost", "doubled", "mangled", "out of order",
     )  # fmt: skip
 
@@ -109,7 +109,7 @@ def _once(connection: Connection, lines: Sequence[Line]) -> tuple[list[str], lis
     for kind, query in COUNTS.items():
         kinds = ("start", "end") if kind == "start" else (kind,)
         said = {state: {line["key"] for line in lines if line["kind"] in kinds and line["said"] == state} for state in ("tried", "acknowledged")}  # fmt: skip
-        there = dict(connection.execute(query.encode()).fetchall())
+        there: dict[str, int] = dict(connection.execute(query.encode()).fetchall())
         lost += [f"{kind} {key}" for key in sorted(said["acknowledged"] - there.keys())]
         doubled += [f"{kind} {key}" for key, count in there.items() if count > 1]
         invented += [f"{kind} {key}" for key in there.keys() - said["tried"]]
@@ -157,7 +157,7 @@ def _health(connection: Connection, lines: Sequence[Line]) -> tuple[list[str], l
 
 def _covers(interval: tuple[Any, ...], line: Line) -> bool:
     component, state, started_at, last_reported_at, *_ = interval
-    return (
+    return bool(
         component == line["component"]
         and state == line["state"]
         and started_at <= line["ended"] + ROUNDING

@@ -33,3 +33,13 @@ def test_a_full_disk_from_which_nothing_can_be_removed_holds_up_no_delivery(
             assert monitor.flush(10)
         assert not spool.holds_any()
         spool.close()
+
+
+def test_a_spool_at_a_place_that_cannot_even_be_looked_at_holds_up_no_delivery(
+    database_url: str, tmp_path: Path, rows: Rows
+) -> None:
+    with MonitoringClient(database_url, spool=tmp_path / ("long" * 100)) as monitor:
+        monitor.start_task("work")
+
+        assert monitor.flush(10)
+    assert rows("SELECT count(*) FROM processing_metrics") == [(1,)]
