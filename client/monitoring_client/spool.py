@@ -44,6 +44,8 @@ class Spool:
         self.path = path
         self._most_pages = max(16, most_bytes // PAGE)
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None  # which file the connection is to
+        self._is_unsafe = False
         self._leading: IO[str] | None = None
         self._newest = 0  # the last row that this process appended
         self._sent = 0  # the last row that need not be sent again, though it may still be in the file
@@ -52,8 +54,10 @@ class Spool:
     def after_fork(self) -> None:
         self._turns = Turns()
         if self._connection is not None:
-            _inherited.append(self._connection)  # SQLite forbids a child even to close it
+            # SQLite forbids a child even to close it, and believes that this process holds the locks of its parent.
+            _inherited.append(self._connection)
             self._connection = None
+            self._is_unsafe = True
         if self._leading is not None:
             # The parent leads on: closing what was inherited does not unlock what the parent holds.
             self._leading.close()
@@ -62,9 +66,10 @@ class Spool:
 
     def append(self, rows: Sequence[Row]) -> None:
         """Keep rows; when this returns, they are on disk. Raises FullError when there is no room for all of them."""
-        if not rows:
-            return
-        self._run(lambda connection: self._insert(connection, rows))
+        while rows:
+            self._run(lambda connection: self._insert(connection, rows))
+            if self._is_in_place():
+                return
 
     def oldest(self, most: int) -> list[Row]:
         """Answer the rows that are next to be sent."""
@@ -171,19 +176,36 @@ class Spool:
             raise SpoolError(f"cannot use {self.path}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
+        if not self._is_in_place():
+            self._abandon()
         if self._connection is None:
             import sqlite3
 
+            if self._is_unsafe:
+                raise SpoolError(f"cannot use {self.path}: this process was forked in the middle of something")
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _private(self.path).close()
+            with suppress(FileExistsError):  # one that exists is left alone: closing it again would end all locks on it
+                _private(self.path, os.O_EXCL).close()
+            self._opened = _identity(self.path)
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
-            connection.execute(TABLE)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
             self._sent = 0  # the file may be another one than before
         return self._connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
+        connection.execute(TABLE)
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is open is the one at the path: another process may have set it aside, or somebody removed it."""
+        return self._opened == _identity(self.path)
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None
@@ -191,12 +213,22 @@ class Spool:
             connection.close()
 
     def _set_aside(self) -> None:
+        if not self._is_in_place():
+            return
         for suffix in ("", "-wal", "-shm"):
             damaged = Path(f"{self.path}{suffix}")
-            if damaged.exists():
+            with suppress(OSError):
                 damaged.rename(f"{self.path}.damaged-{time.time_ns()}{suffix}")
 
 
-def _private(path: Path) -> IO[str]:
+def _private(path: Path, flags: int = 0) -> IO[str]:
     """Open a file, made readable for its owner alone if it is new: facts may quote what the application works on."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600), "r+")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - many times a second
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
