@@ -76,6 +76,19 @@ class Delivery:
         return self.memory_is_empty and not self._spool_holds_ours()
 
     @property
+    def has_predecessors(self) -> bool:
+        """Whether anything waits, of this process or of others, that a fact which comes now must not overtake."""
+        try:
+            return not self.memory_is_empty or (self._spool is not None and self._spool.holds_any())
+        except MonitoringError:  # of what cannot be read nobody knows when it can be
+            return False
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the database was away a moment ago, and it is too early for another attempt."""
+        return self.is_away and time.monotonic() < self._next_attempt
+
+    @property
     def may_progress(self) -> bool:
         """Whether another round at once could do more than the last one did."""
         return not (self.is_away or self._follows)
