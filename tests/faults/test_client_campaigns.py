@@ -379,8 +379,10 @@ def test_a_spool_that_is_damaged_loses_only_what_was_in_it(
 
     hurt_file.settle()
     found = hurt_file.audit()
-    kept = kept_aside(memory_path)
+    kept, moment = kept_aside(memory_path)
     assert [one for one in found.lost if one.split()[-1].encode() not in kept] == []
+    said = {f"{line['kind']} {line['key']}": line["ended"] for line in hurt_file.lines() if line["said"] != "tried"}
+    assert [one for one in found.lost if said[one] > moment + 1] == []
     assert found.doubled == found.invented == []
     assert hurt_file.mistakes() == []
 
@@ -391,5 +393,8 @@ def damage(spool: Path, chance: random.Random) -> None:
         file.write(chance.randbytes(DAMAGED_BYTES.stop - DAMAGED_BYTES.start))
 
 
-def kept_aside(folder: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in folder.glob("*.damaged-*"))
+def kept_aside(folder: Path) -> tuple[bytes, float]:
+    """Give what files that were set aside hold, and when the last one was."""
+    files = list(folder.glob("*.damaged-*"))
+    moments = [int(file.name.rpartition("damaged-")[2].partition("-")[0]) / 1e9 for file in files]
+    return b"".join(file.read_bytes() for file in files), max(moments, default=0)
