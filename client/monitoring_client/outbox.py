@@ -37,6 +37,7 @@ LOOK_EVERY = 30.0
 EXIT_SECONDS = 2.0
 STOP_SECONDS = 1.0
 CATCH_UP_SECONDS = 1.0
+SOME = 500  # facts, whose caller then takes a few milliseconds
 
 logger = logging.getLogger("automon_client")
 _running: set[Outbox] = set()
@@ -76,7 +77,7 @@ class Outbox:
             raise DatabaseUnavailableError("the client is closed")
         if not self._buffer.add(fact, text):
             # The thread cannot keep up, so the caller does a little of its work.
-            self._make_delivery().keep_some()
+            self._make_delivery().make_room(SOME)
             if not self._buffer.add(fact, text):
                 raise FullError(f"{len(self._buffer)} facts wait in memory already, and the disk takes no more")
 
@@ -221,7 +222,7 @@ class Outbox:
         if self._stopping:
             raise CalledOffError
         if self._buffer.is_filling and self._delivery is not None:
-            self._delivery.keep()
+            self._delivery.make_room()
 
     def _answer_flushes(self) -> None:
         flushes, self._flushes = self._flushes, []

@@ -1,6 +1,6 @@
 """Facts on disk, for as long as the database is away: one SQLite file, which processes of one user and one database share.
 
-A row that was appended survives a kill and, as it is synced, a loss of power. Rows go to the database in the order in
+A row that was appended survives a kill and, once it is synced, a loss of power. Rows go to the database in the order in
 which they were appended, by one process at a time.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -64,10 +64,13 @@ class Spool:
             self._leading = None
         self._newest = 0
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Keep rows; when this returns, they are on disk. Raises FullError when there is no room for all of them."""
+    def append(self, rows: Sequence[Row], *, synced: bool = True) -> None:
+        """Keep rows; when this returns, they are on disk. Raises FullError when there is no room for all of them.
+
+        Rows that are not synced survive a kill, and a loss of power once others are synced.
+        """
         while rows:
-            self._run(lambda connection: self._insert(connection, rows))
+            self._run(lambda connection: self._insert(connection, rows, synced=synced))
             if self._is_in_place():
                 return
 
@@ -127,9 +130,8 @@ class Spool:
         with suppress(BusyError), self._turns.take(BUSY_SECONDS):
             self._abandon()
 
-    def _insert(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
+    def _insert(self, connection: sqlite3.Connection, rows: Sequence[Row], *, synced: bool) -> None:
+        with _transaction(connection, synced=synced):
             connection.executemany(
                 "INSERT INTO facts (kind, run, at_is_ours, body) VALUES (?, ?, ?, ?)", [row[1:] for row in rows]
             )
@@ -147,8 +149,8 @@ class Spool:
             self._run(lambda connection: self._delete(connection, number))
 
     def _delete(self, connection: sqlite3.Connection, number: int) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
+        # What a loss of power brings back is sent again, and the database knows it.
+        with _transaction(connection, synced=False):
             connection.execute("DELETE FROM facts WHERE number <= ?", (number,))
 
     def _run(self, work: Callable[[sqlite3.Connection], R]) -> R:
@@ -199,7 +201,6 @@ class Spool:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
         connection.execute(TABLE)
 
@@ -219,6 +220,14 @@ class Spool:
             damaged = Path(f"{self.path}{suffix}")
             with suppress(OSError):
                 damaged.rename(f"{self.path}.damaged-{time.time_ns()}{suffix}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, *, synced: bool) -> Iterator[None]:
+    connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield
 
 
 def _private(path: Path, flags: int = 0) -> IO[str]:

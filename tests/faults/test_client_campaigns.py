@@ -216,7 +216,7 @@ def campaign(database_url: str, memory_path: Path, keep_facts_audit: KeepFactsAu
 def test_applications_that_are_killed_at_any_moment_lose_no_fact(campaign: StartCampaign) -> None:
     killed = campaign("kills")
 
-    with killed.lanes(2, scaled(24) // 2, longest_life=0.6):
+    with killed.lanes(2, scaled(25) // 2, longest_life=0.6):
         pass
 
     killed.assert_nothing_is_lost()

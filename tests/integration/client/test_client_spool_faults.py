@@ -16,7 +16,11 @@ from typing import Any
 import pytest
 
 from monitoring_client import MonitoringClient
-from monitoring_client.delivery import LARGEST_BATCH
+from monitoring_client.buffer import Buffer
+from monitoring_client.delivery import LARGEST_BATCH, Delivery
+from monitoring_client.facts import record_error
+from monitoring_client.link import Link
+from monitoring_client.losses import Losses
 from monitoring_client.rows import Row
 from monitoring_client.spool import Spool, SpoolError
 from tests.support.small_disk import SmallFolder
@@ -135,3 +139,21 @@ def test_what_a_full_disk_has_no_room_for_follows_what_waits_there(
         until(lambda: monitor.update_system_health("api", "main", "unhealthy"))
     found = rows("SELECT status FROM system_health ORDER BY started_at")
     assert [status for (status,) in found] == ["healthy", "degraded", "healthy", "unhealthy"]
+
+
+def test_memory_is_bounded_while_the_database_is_away_and_the_spool_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitoring_client.delivery.SECONDS_WITHOUT_SPOOL", 0.0)
+    monkeypatch.setattr("monitoring_client.delivery.MOST_TEXT_WAITING", 100_000)
+    buffer = Buffer(lambda: None, most_facts=100)
+    link = Link("postgresql://127.0.0.1:1/nowhere", "public")
+    delivery = Delivery(buffer, link, Spool(tmp_path / "spool", most_bytes=100_000), Losses())
+
+    taken = 0
+    for _ in range(5000):
+        fact = record_error(None, "E", "low", "x" * 100, "c", None, None, None)
+        taken += buffer.add(fact) or (delivery.keep() and buffer.add(fact))
+
+    assert 300 < taken < 2000
+    assert delivery.give_up() < taken
