@@ -28,7 +28,7 @@ LARGEST_BATCH = 1000
 SHORTEST_PAUSE = 0.5  # seconds before the next attempt, doubled with each that fails
 LONGEST_PAUSE = 15.0
 SECONDS_BETWEEN_LOOKS = 30.0  # at what other processes have left behind
-SOME = 500  # facts that a caller moves to the spool when memory is full: a few milliseconds
+MOST_TEXT_WAITING = 8_000_000  # characters, some 25,000 rows
 PATIENCE_OF_CALLERS = 0.05  # seconds
 SECONDS_WITHOUT_SPOOL = 10.0  # after it could not be used
 SECONDS_BETWEEN_LINES = 60.0  # in the log, and in the database's count of what was lost
@@ -79,6 +79,19 @@ class Delivery:
         return self._spool is None or not self._spool.held_ours  # for all that is known while it cannot be read
 
     @property
+    def has_predecessors(self) -> bool:
+        """Whether anything waits, of this process or of others, that a fact which comes now must not overtake."""
+        try:
+            return not self.memory_is_empty or (self._spool is not None and self._spool.holds_any())
+        except MonitoringError:  # of what cannot be read nobody knows when it can be
+            return False
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the database was away a moment ago, and it is too early for another attempt."""
+        return self.is_away and time.monotonic() < self._next_attempt
+
+    @property
     def may_progress(self) -> bool:
         """Whether another round at once could do more than the last one did."""
         return not (self.is_away or self._follows)
@@ -122,7 +135,8 @@ class Delivery:
         while not self._spool_holds_ours():
             with self._order:
                 if not self._waiting:
-                    self._waiting = self._encoded(self._buffer.take(self._batch))
+                    # Twice as many, because half of them may be starts that their ends make needless.
+                    self._waiting = self._encoded(self._buffer.take(2 * self._batch))
                 self._in_flight, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
                 if not self._in_flight:
                     return
@@ -215,9 +229,10 @@ class Delivery:
 
     # The spool ------------------------------------------------------------------------------------------------------
 
-    def keep(self, more: Iterable[Fact] = ()) -> bool:
+    def keep(self, more: Iterable[Fact] = (), *, synced: bool = True) -> bool:
         """Move all that is in memory to the spool, and these facts after it. False when there is none that can be used.
 
+        What is not synced may be lost with the machine's power, as it might have been in memory.
         With facts of its own, raises FullError or SpoolError instead: these facts are not taken then, and the others stay.
         """
         own = encode(more)
@@ -225,7 +240,11 @@ class Delivery:
             return False
         try:
             with self._order:
-                self._append_all(own)
+                if self._is_crowded:
+                    self._append([], synced=synced)
+                # What is added meanwhile waits for the next time, or a busy application would keep this up for ever.
+                self._waiting += self._encoded(self._buffer.take(sys.maxsize))
+                self._append(own, synced=synced)
         except MonitoringError as error:
             if own:
                 raise
@@ -234,51 +253,53 @@ class Delivery:
             return False
         return True
 
-    def _append_all(self, own: list[Row]) -> None:
-        while True:
-            # What a disk does not take stays here, beside the buffer and its limit, and must not become more and more.
-            if len(self._waiting) < LARGEST_BATCH:
-                self._waiting += self._encoded(self._buffer.take(LARGEST_BATCH))
-            if not self._buffer:
-                return self._append(own)
-            self._append([])
-
-    def _append(self, own: list[Row]) -> None:
+    def _append(self, own: list[Row], *, synced: bool = True) -> None:
         """Append what is in flight, what waits, and these rows to the spool, in this order, all or nothing."""
         if self._spool is None:
             raise SpoolError("the client has no spool")
         flying = [] if self._in_flight_is_kept else self._in_flight
-        self._spool.append([*flying, *self._waiting, *own])
+        self._spool.append([*flying, *self._waiting, *own], synced=synced)
         self._in_flight_is_kept = bool(self._in_flight)
         self._waiting = []
 
-    def keep_some(self) -> bool:
-        """Move the oldest facts in memory to the spool, if that takes no more than milliseconds. False when it cannot be done."""
-        if not self._may_append or not self._order.acquire(timeout=PATIENCE_OF_CALLERS):
+    def make_room(self, most: int = sys.maxsize) -> bool:
+        """Write the oldest facts in memory as rows, which take less of it; to disk if these are too many or the database is away.
+
+        False when that cannot be done, or takes longer than a caller would wait.
+        """
+        if not self._order.acquire(timeout=PATIENCE_OF_CALLERS):
             return False
+        failure = None
         try:
-            if len(self._waiting) < SOME:
-                self._waiting += self._encoded(self._buffer.take(SOME))
-            self._append([])
+            must_go = self.is_away or self._is_crowded
+            if must_go and not self._may_append:
+                return False
+            self._waiting += self._encoded(self._buffer.take(most))
+            if must_go:
+                self._append([], synced=self.is_away)
         except MonitoringError as error:
             failure = error
-        else:
-            return True
         finally:
             self._order.release()
-        self._do_without_spool(failure)
-        return False
+        if failure is not None:
+            self._do_without_spool(failure)
+        return failure is None
+
+    @property
+    def _is_crowded(self) -> bool:
+        return sum(len(row.body) for row in self._waiting) > MOST_TEXT_WAITING
 
     def keep_the_rest(self) -> int:
         """Move all that is in memory to the spool, for good, and answer how many facts were lost because that cannot be done."""
         self.hurry()
         if not self.keep():
-            return self._give_up()
+            return self.give_up()
         self._report_losses()
         self.keep()
         return 0
 
-    def _give_up(self) -> int:
+    def give_up(self) -> int:
+        """Drop what is in memory, and answer how many facts these were."""
         with self._order:
             lost = len(self._buffer.take(sys.maxsize)) + len(self._waiting) + len(self._in_flight)
             self._waiting, self._in_flight = [], []

@@ -37,6 +37,8 @@ LINGER_AWAY = 0.5
 LOOK_EVERY = 30.0
 EXIT_SECONDS = 2.0
 STOP_SECONDS = 1.0
+CATCH_UP_SECONDS = 1.0
+SOME = 500  # facts, whose caller then takes a few milliseconds
 SECONDS_BETWEEN_LINES = 60.0  # in the log, of failures that repeat
 
 logger = logging.getLogger("automon_client")
@@ -78,7 +80,7 @@ class Outbox:
             raise DatabaseUnavailableError("the client is closed")
         if not self._buffer.add(fact):
             # The thread cannot keep up, so the caller does a little of its work.
-            self._make_delivery().keep_some()
+            self._make_delivery().make_room(SOME)
             if not self._buffer.add(fact):
                 raise FullError(f"{len(self._buffer)} facts wait in memory already, and the disk takes no more")
 
@@ -105,6 +107,12 @@ class Outbox:
             return done.wait(timeout) if self._thread is not None else delivery.is_done
         finally:
             self._end_flush(done)
+
+    def catch_up(self) -> None:
+        """Have delivered what came before a fact that cannot be kept. Raises DatabaseUnavailableError when it cannot be."""
+        delivery = self._make_delivery()
+        if delivery.has_predecessors and (delivery.is_pausing or not self.flush(CATCH_UP_SECONDS)):
+            raise DatabaseUnavailableError("facts that came before wait still")
 
     def secure(self, timeout: float) -> None:
         """Deliver for `timeout` seconds, keep the rest on disk, and go on."""
@@ -279,7 +287,7 @@ class Outbox:
         if self._stopping:
             raise CalledOffError
         if self._buffer.is_filling and self._delivery is not None:
-            self._delivery.keep()
+            self._delivery.make_room()
 
     def _end_flush(self, done: threading.Event) -> None:
         with suppress(ValueError):  # the other side did it
@@ -311,6 +319,8 @@ class Outbox:
             self._end_thread(thread, 0.0)
             _see_off(thread)
         self._calmed = self._delivery is not None and self._delivery.come_to_rest(STOP_SECONDS)
+        if self._spool is not None:
+            self._spool.close()  # SQLite works in no child while it is open
 
     def after_fork_in_parent(self) -> None:
         if self._calmed and self._delivery is not None:

@@ -1,6 +1,6 @@
 """Facts on disk, for as long as the database is away: one SQLite file, which processes of one user and one database share.
 
-A row that was appended survives a kill and, as it is synced, a loss of power. Rows go to the database in the order in
+A row that was appended survives a kill and, once it is synced, a loss of power. Rows go to the database in the order in
 which they were appended, by one process at a time.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -48,10 +48,12 @@ class Spool:
         self._path = path
         self._most_pages = max(16, most_bytes // PAGE)
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None  # of the file that the connection is to
-        self._read_from: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None  # which file the connection is to
+        self._is_unsafe = False
         self._leading: IO[str] | None = None
         self._newest = 0  # the last row that this process appended
+        self._sent = 0  # the last row that need not be sent again, though it may still be in the file
+        self._read_from: tuple[int, int] | None = None  # the file that `oldest` has read
         self._turns = Turns()
 
     @property
@@ -72,34 +74,39 @@ class Spool:
     def after_fork(self) -> None:
         self._turns = Turns()
         if self._connection is not None:
-            _inherited.append(self._connection)  # SQLite forbids a child even to close it
+            # SQLite forbids a child even to close it, and believes that this process holds the locks of its parent.
+            _inherited.append(self._connection)
             self._connection = None
+            self._is_unsafe = True
         if self._leading is not None:
             # The parent leads on: closing what was inherited does not unlock what the parent holds.
             self._leading.close()
             self._leading = None
         self._newest = 0
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Keep rows; when this returns, they are on disk. Raises FullError when there is no room for all of them."""
-        if not rows:
-            return
-        self._run(lambda connection: self._insert(connection, rows))
+    def append(self, rows: Sequence[Row], *, synced: bool = True) -> None:
+        """Keep rows; when this returns, they are on disk. Raises FullError when there is no room for all of them.
+
+        Rows that are not synced survive a kill, and a loss of power once others are synced.
+        """
+        while rows:
+            self._run(lambda connection: self._insert(connection, rows, synced=synced))
+            if self._is_in_place():
+                return
 
     def oldest(self, most: int) -> list[Row]:
         """Answer the rows that are next to be sent."""
-        query = "SELECT number, kind, run, at_is_ours, body FROM facts ORDER BY number LIMIT ?"
-
-        def read(connection: sqlite3.Connection) -> list[tuple[int, str, str, int, str]]:
-            self._read_from = connection
-            return connection.execute(query, (most,)).fetchall()
-
-        found = self._run(read)
+        query = "SELECT number, kind, run, at_is_ours, body FROM facts WHERE number > ? ORDER BY number LIMIT ?"
+        found = self._run(lambda connection: connection.execute(query, (self._sent, most)).fetchall())
+        self._read_from = self._opened
         return [Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in found]
 
     def remove(self, rows: Sequence[Row]) -> None:
-        """Remove rows that `oldest` has answered."""
-        self._run(lambda connection: self._delete(connection, rows[-1].number))
+        """Remove rows that `oldest` has answered, now or, as a full disk has no room even for that, as soon as it has."""
+        number = rows[-1].number
+        self._remove_to(number)
+        if self._opened == self._read_from:
+            self._sent = number
 
     def holds_ours(self) -> bool:
         """Whether something that this process appended waits still; what it records now must wait behind it."""
@@ -107,9 +114,13 @@ class Spool:
 
     def holds_any(self) -> bool:
         """Whether anything waits, this process's or of others. Does not make the file."""
-        if not os.path.exists(self.path):  # noqa: PTH110 - Path.exists raises where a folder may not be looked into
+        if not os.path.exists(self.path):  # noqa: PTH110 - that of Path raises where it may not look
             return False
-        return bool(self._run(lambda connection: connection.execute("SELECT 1 FROM facts LIMIT 1").fetchall()))
+        query = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM facts"
+        ((first, last),) = self._run(lambda connection: connection.execute(query).fetchall())
+        if 0 < first <= self._sent:
+            self._remove_to(self._sent)
+        return bool(last > self._sent)
 
     def lead(self) -> bool:
         """Become the one process that sends from this file. False while another is; the kernel ends that with the process."""
@@ -120,7 +131,7 @@ class Spool:
         except ImportError:  # where there is none, two may send the same rows: slower, and no row is stored twice
             return True
         try:
-            leading = os.fdopen(os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
+            leading = _private(self.path.with_suffix(".lock"))
         except OSError as error:
             raise SpoolError(f"cannot use {self.path}: {error}") from error
         try:
@@ -141,9 +152,8 @@ class Spool:
         with suppress(BusyError), self._turns.take(BUSY_SECONDS):
             self._abandon()
 
-    def _insert(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
+    def _insert(self, connection: sqlite3.Connection, rows: Sequence[Row], *, synced: bool) -> None:
+        with _transaction(connection, synced=synced):
             connection.executemany(
                 "INSERT INTO facts (kind, run, at_is_ours, body) VALUES (?, ?, ?, ?)", [row[1:] for row in rows]
             )
@@ -151,16 +161,20 @@ class Spool:
         self._newest = newest
 
     def _look_for_ours(self, connection: sqlite3.Connection) -> bool:
-        ((first,),) = connection.execute("SELECT min(number) FROM facts")
+        ((first,),) = connection.execute("SELECT min(number) FROM facts WHERE number > ?", (self._sent,))
         if first is None or first > self._newest:
             self._newest = 0
         return self._newest > 0
 
+    def _remove_to(self, number: int) -> None:
+        with suppress(FullError):
+            self._run(lambda connection: self._delete(connection, number))
+
     def _delete(self, connection: sqlite3.Connection, number: int) -> None:
-        if connection is not self._read_from:  # another file has taken the place of the one that the rows are from
+        if self._opened != self._read_from:  # another file has taken the place of the one that the rows are from
             return
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
+        # What a loss of power brings back is sent again, and the database knows it.
+        with _transaction(connection, synced=False):
             connection.execute("DELETE FROM facts WHERE number <= ?", (number,))
 
     def _run(self, work: Callable[[sqlite3.Connection], R]) -> R:
@@ -174,10 +188,9 @@ class Spool:
         import sqlite3
 
         try:
-            try:
-                return work(self._open())
-            except sqlite3.Error as error:
-                raise self._reason(error) from error
+            return work(self._open())
+        except sqlite3.Error as error:
+            raise self._reason(error) from error
         except OSError as error:
             raise SpoolError(f"cannot use {self.path}: {error}") from error
 
@@ -193,29 +206,40 @@ class Spool:
         return SpoolError(f"cannot use {self.path}: {error}")
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            if _identity(self.path) == self._identity:
-                return self._connection
-            # It was deleted or replaced, and what is written to the old one would be gone with this process.
+        if not self._is_in_place():
             self._abandon()
+        if self._connection is None:
+            import sqlite3
+
+            if self._is_unsafe:
+                raise SpoolError(f"cannot use {self.path}: this process was forked in the middle of something")
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # one that exists is left alone: closing it again would end all locks on it
+                _private(self.path, os.O_EXCL).close()
+            opened = _identity(self.path)
+            if opened != self._opened:
+                self._newest = self._sent = 0
+            self._opened = opened
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         import sqlite3
 
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make_private(self.path)
-        self._newest = 0 if _identity(self.path) != self._identity else self._newest
-        self._identity = _identity(self.path)
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            with suppress(sqlite3.OperationalError):  # some file systems cannot, or another process is just doing it
-                connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
-            connection.execute(TABLE)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
+        with suppress(sqlite3.OperationalError):  # some file systems cannot, or another process is just doing it
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
+        connection.execute(TABLE)
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is open is the one at the path: another process may have set it aside, or somebody removed it."""
+        return self._opened == _identity(self.path)
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None
@@ -224,27 +248,31 @@ class Spool:
 
     def _set_aside(self) -> bool:
         """Rename a damaged file. False when another process has done so already."""
-        if _identity(self.path) != self._identity:
+        if not self._is_in_place():
             return False
         aside = f"{self.path}.damaged-{time.time_ns()}"
-        for suffix in ("-wal", "-shm", ""):
-            with suppress(FileNotFoundError):
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
                 Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
         return True
 
 
-def _make_private(path: Path) -> None:
-    """Make a file that is readable for its owner alone, if there is none: facts may quote what the application works on.
+@contextmanager
+def _transaction(connection: sqlite3.Connection, *, synced: bool) -> Iterator[None]:
+    connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield
 
-    One that is there is not opened: closing it again would end the locks that SQLite holds on it in this process.
-    """
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+def _private(path: Path, flags: int = 0) -> IO[str]:
+    """Open a file, made readable for its owner alone if it is new: facts may quote what the application works on."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600), "r+")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
-    except FileNotFoundError:
+        found = os.stat(path)  # noqa: PTH116 - many times a second
+    except OSError:
         return None
     return found.st_dev, found.st_ino
