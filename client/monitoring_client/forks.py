@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging  # noqa: F401 - so that its own lock is taken for a fork after ours, as what is being loaded meanwhile may log
 import os
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 from weakref import WeakSet
 
@@ -21,7 +24,10 @@ class ForkAware(Protocol):
 
 _watched: WeakSet[ForkAware] = WeakSet()
 _resting: list[ForkAware] = []
-_one_at_a_time = threading.RLock()  # threads may fork at the same moment; held from before a fork until after it
+# Threads may fork at the same moment. Held from before a fork until after it, and by whoever must not be interrupted by one.
+_one_at_a_time = threading.RLock()
+_is_held = False
+MOST_SECONDS = 5.0
 
 
 def watch(thing: ForkAware) -> None:
@@ -29,8 +35,25 @@ def watch(thing: ForkAware) -> None:
         _watched.add(thing)
 
 
+@contextmanager
+def none_meanwhile(look: Callable[[], object] = bool) -> Iterator[None]:
+    """Hold forks back: for loading modules, whose half-loaded copies no child could ever use.
+
+    `look` is called again and again while a fork is under way, and may raise to call the waiting off.
+    """
+    lock = _one_at_a_time
+    while not lock.acquire(timeout=0.01):
+        look()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _before_fork() -> None:
-    _one_at_a_time.acquire()
+    global _is_held  # noqa: PLW0603 - the process forks
+    # Not for ever: what holds it may itself wait for something that another library has locked for this fork.
+    _is_held = _one_at_a_time.acquire(timeout=MOST_SECONDS)
     _resting[:] = list(_watched)
     for thing in _resting:
         thing.before_fork()
@@ -42,7 +65,8 @@ def _after_fork_in_parent() -> None:
             thing.after_fork_in_parent()
         _resting.clear()
     finally:
-        _one_at_a_time.release()
+        if _is_held:
+            _one_at_a_time.release()
 
 
 def _after_fork_in_child() -> None:

@@ -71,6 +71,13 @@ class Link:
         self._clock = _clock()  # when that was found out
         self._turns = Turns()
 
+    def load(self) -> None:
+        """Load what takes its time; without a driver, the first attempt to connect says so."""
+        with suppress(ImportError):
+            import psycopg.conninfo  # noqa: F401
+
+            import monitoring_client.exchange  # noqa: F401
+
     def after_fork(self) -> None:
         if self._connection is not None:
             # Kept for ever: closing it, or letting it be collected, would speak to the server in the parent's name.

@@ -199,7 +199,7 @@ class Outbox:
     def _make_delivery(self) -> Delivery:
         if self._delivery is not None:
             return self._delivery
-        with self._making:
+        with forks.none_meanwhile(), self._making:
             if self._delivery is None:
                 from monitoring_client.delivery import Delivery
 
@@ -248,8 +248,12 @@ class Outbox:
             self._start()
 
     def _deliver(self) -> None:
-        from monitoring_client.bell import Bell
+        with forks.none_meanwhile(self._on_ring):
+            from monitoring_client.bell import Bell
 
+            self._link.load()
+            if self._spool is not None:
+                self._spool.load()
         if self._bell is None:
             self._bell = Bell(self._on_ring)
         bell, delivery = self._bell, self._make_delivery()
@@ -346,9 +350,9 @@ class Outbox:
 def _see_off(thread: threading.Thread) -> None:
     """Wait for the kernel's thread too: Python joins it a moment earlier up to 3.12, and warns of a fork beside it."""
     kernels = f"/proc/self/task/{thread.native_id}"
-    until = time.monotonic() + 0.05
+    until = time.monotonic() + 0.2
     while not thread.is_alive() and os.path.exists(kernels) and time.monotonic() < until:  # noqa: PTH110 - the fastest way
-        time.sleep(0)
+        time.sleep(0.0005)
 
 
 _process_ends = False

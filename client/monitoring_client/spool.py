@@ -56,6 +56,11 @@ class Spool:
         self._read_from: tuple[int, int] | None = None  # the file that `oldest` has read
         self._turns = Turns()
 
+    def load(self) -> None:
+        """Load what takes its time; without it, no file can be used."""
+        with suppress(ImportError):
+            import sqlite3  # noqa: F401
+
     @property
     def path(self) -> Path:
         """The file. Raises SpoolError when it cannot be told."""

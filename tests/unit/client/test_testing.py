@@ -66,6 +66,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "sample_host": lambda monitor: monitor.sample_host().stop(),
     "waits": lambda monitor: monitor.waits,
     "flush": lambda monitor: monitor.flush(),
+    "flush_on_sigterm": lambda monitor: monitor.flush_on_sigterm(),
     "close": lambda monitor: monitor.close(),
 }
 
