@@ -54,6 +54,7 @@ def run(database_url: str, tmp_path: Path) -> Run:
         path.write_text(begin + program)
         ran = subprocess.run(
             [sys.executable, "-W", "error", path],
+            cwd=tmp_path,
             env={**os.environ, "AUTOMON_DSN": dsn, "AUTOMON_SPOOL": str(tmp_path / "spools")},
             capture_output=True,
             text=True,
