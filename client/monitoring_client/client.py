@@ -177,6 +177,7 @@ class MonitoringClient:
         task_type: str,
         input_size: int | None = None,
         *,
+        task_id: str | None = None,
         worker_id: str | None = None,
         component: str | None = None,
         severity: str = "medium",
@@ -186,7 +187,7 @@ class MonitoringClient:
         An exception is recorded as an error of this severity and of `component` (the task type unless given), the task
         ends as failed, and the exception goes on. KeyboardInterrupt and CancelledError end it as cancelled.
         """
-        return Task(self._recorder, task_type, input_size, worker_id or self.worker_id, component, severity)
+        return Task(self._recorder, task_type, input_size, worker_id or self.worker_id, component, severity, task_id)
 
     def tracked(
         self, task_type: str, *, component: str | None = None, severity: str = "medium"
@@ -204,6 +205,9 @@ class MonitoringClient:
         import socket
 
         return self._worker_id or f"{socket.gethostname()}:{os.getpid()}"
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        return True
 
     def close(self) -> None:
         """Close the connection. Facts that come later are dropped."""

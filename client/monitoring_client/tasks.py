@@ -32,8 +32,9 @@ class Task:
         worker_id: str,
         component: str | None,
         severity: str,
+        task_id: str | None = None,
     ) -> None:
-        self.task_id = facts.new_task_id()
+        self.task_id = task_id or facts.new_task_id()
         self.task_type = task_type
         self.input_size = input_size
         self.output_size: int | None = None
@@ -69,6 +70,12 @@ class Task:
         self._next_heartbeat = time.monotonic() + SECONDS_BETWEEN_HEARTBEATS
         return self._recorder.record(facts.heartbeat, self.task_id, percent, step or self._step, None)
 
+    def start(self) -> None:
+        self.__enter__()
+
+    def end(self, error: BaseException | None = None, *, status: str | None = None) -> None:
+        self._end(error, facts.now(), status)
+
     def __enter__(self) -> Self:
         self._started_at = facts.now()
         self._start(self._recorder)
@@ -101,18 +108,17 @@ class Task:
             facts.start_task, self.task_id, self.task_type, self.input_size, self._worker_id, self._started_at
         )
 
-    def _end(self, error: BaseException | None, ended_at: datetime) -> None:
+    def _end(self, error: BaseException | None, ended_at: datetime, status: str | None = None) -> None:
         # When the application's own exception is on its way, none of ours may take its place.
         recorder = self._recorder if error is None else self._recorder.quiet()
         ended_at = max(ended_at, self._started_at)
         if not self._start_is_known:
             self._start(recorder)  # the database was away then; it may be back
-        status = how_it_ended(error)
-        failure = error if status == "failed" else None
-        if failure is not None:
-            self._record_error(recorder, failure, ended_at)
+        status = status or how_it_ended(error)
+        if error is not None and status == "failed":
+            self._record_error(recorder, error, ended_at)
         recorder.record(
-            facts.complete_task, self.task_id, status, self.output_size, self.step_timings or None, failure, ended_at
+            facts.complete_task, self.task_id, status, self.output_size, self.step_timings or None, error, ended_at
         )
 
     def _record_error(self, recorder: Recorder, error: BaseException, at: datetime) -> None:
