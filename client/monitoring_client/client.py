@@ -33,7 +33,7 @@ class MonitoringClient:
 
     def __init__(
         self,
-        dsn: str,
+        dsn: str | None = None,
         *,
         schema: str = "public",
         worker_id: str | None = None,
@@ -44,7 +44,7 @@ class MonitoringClient:
         if enabled is None:
             enabled = not _is_set("AUTOMON_DISABLED")
         self._worker_id = worker_id
-        self._link = Link(dsn, schema)
+        self._link = Link(dsn if dsn is not None else os.environ.get("AUTOMON_DSN", ""), schema)
         self._recorder = Recorder(self._link if enabled else None, raise_errors=raise_errors)
         weakref.finalize(self, self._link.close)
 
@@ -206,7 +206,7 @@ class MonitoringClient:
 
         return self._worker_id or f"{socket.gethostname()}:{os.getpid()}"
 
-    def flush(self, timeout: float = 5.0) -> bool:
+    def flush(self, timeout: float = 5.0) -> bool:  # noqa: ARG002
         return True
 
     def close(self) -> None:

@@ -1,0 +1,75 @@
+"""A Celery app for a worker of the tests, on a broker of files below $CELERY_FOLDER: `celery -A tests.support.celery_app`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Ignore, Reject
+
+from monitoring_client import MonitoringClient
+from monitoring_client.integrations.celery import watch
+
+
+def make_app(folder: Path) -> Celery:
+    app = Celery("tests", broker="filesystem://")
+    app.conf.update(
+        broker_transport_options={
+            "data_folder_in": str(folder),
+            "data_folder_out": str(folder),
+            "control_folder": str(folder / "control"),
+            "polling_interval": 0.02,
+        },
+        broker_connection_retry_on_startup=False,
+        worker_lost_wait=0.1,
+        worker_hijack_root_logger=False,
+    )
+    return app
+
+
+app = make_app(Path(os.environ.get("CELERY_FOLDER", ".")))
+monitor = MonitoringClient(os.environ.get("AUTOMON_DSN", ""), raise_errors=True)
+watch(app, monitor)
+watch(app, monitor)  # a second time, as when a module is imported under two names
+
+
+@app.task(name="add")
+def add(first: int, second: int) -> int:
+    return first + second
+
+
+@app.task(name="divide")
+def divide(first: int, second: int) -> float:
+    return first / second
+
+
+@app.task(name="fetch", bind=True, autoretry_for=(ConnectionError,), max_retries=2, default_retry_delay=0)
+def fetch(self: Task[Any, Any], good_from: int) -> str:
+    """Succeed at the attempt of that number, of at most three."""
+    if self.request.retries < good_from:
+        raise ConnectionError("the line is down")
+    return "page"
+
+
+@app.task(name="ignored")
+def ignored() -> None:
+    raise Ignore
+
+
+@app.task(name="rejected")
+def rejected() -> None:
+    raise Reject("unreadable", requeue=False)
+
+
+@app.task(name="killed")
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="endless", time_limit=0.5)
+def endless() -> None:
+    time.sleep(60)
