@@ -1,47 +1,25 @@
-"""What the tests of the integrations share: a database and a Valkey for all tests of a file, and the examples."""
+"""What the tests of the integrations share: a Valkey, and the examples as a user runs them."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
 from tests.support.markdown import ROOT
-from tests.support.postgres import PostgresUnderTest
 from tests.support.valkey import Valkey
 
-Ask = Callable[[str], list[tuple[Any, ...]]]
 RunExample = Callable[..., None]
 
 
-@pytest.fixture(scope="module")
-def shared_database_url(
-    postgres_server: PostgresUnderTest, template_database: str, url_of: Callable[[str], str]
-) -> Iterator[str]:
-    """The URL of a migrated database for the tests of this file."""
-    name = postgres_server.create_database(template_database)
-    yield url_of(name)
-    postgres_server.drop_database(name)
-
-
-@pytest.fixture(scope="module")
-def ask(shared_database_url: str) -> Iterator[Ask]:
-    """Look into the database that the tests of this file share."""
-    with psycopg.connect(shared_database_url, autocommit=True) as link:
-        yield lambda query: link.execute(query.encode()).fetchall()
-
-
-@pytest.fixture(scope="module")
-def valkey(postgres_directory: Path) -> Iterator[Path]:
-    """The socket of a Valkey for the tests of this file."""
-    with Valkey(Path(tempfile.mkdtemp(dir=postgres_directory))) as socket:
+@pytest.fixture
+def valkey(memory_path: Path) -> Iterator[Path]:
+    """The socket of a Valkey for this test alone."""
+    with Valkey(memory_path) as socket:
         yield socket
 
 

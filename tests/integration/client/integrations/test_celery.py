@@ -21,16 +21,14 @@ from tests.support.celery_app import make_app
 from tests.support.markdown import ROOT
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("celery")  # the tests look at the work of one worker
-
-Ask = Callable[[str], list[tuple[Any, ...]]]
 Rows = Callable[..., list[tuple[Any, ...]]]
 RunExample = Callable[..., None]
 QUICK = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 RUNS = "SELECT status, worker_id, error_message FROM processing_metrics WHERE task_id = '{}' ORDER BY start_time"
 ERRORS = "SELECT error_type, error_message, component, severity FROM error_tracking WHERE task_id = '{}'"
-ENDED = "SELECT count(DISTINCT task_id) FROM processing_metrics WHERE status IN ('completed', 'failed')"
+ENDED = """SELECT count(DISTINCT task_id) FILTER (WHERE status <> 'running'),
+                  count(DISTINCT task_id) FILTER (WHERE status IN ('completed', 'failed')) FROM processing_metrics"""
 
 
 @contextmanager
@@ -76,63 +74,54 @@ def send(app: Celery) -> None:
         app.send_task(name, task_id=name)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _work(shared_database_url: str, ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let a worker with two processes do all that is sent, and end."""
-    folder = tmp_path_factory.mktemp("celery")
-    app = make_app(folder)
+def test_a_worker_with_two_processes_reports_each_run_as_it_ends(
+    database_url: str, rows: Rows, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    app = make_app(tmp_path)
     for name in ("killed", "endless"):
         app.send_task(name, task_id=name)
-    with worker(folder, shared_database_url, "--pool", "prefork", "--concurrency", "2"):
-        wait_until(lambda: ask(ENDED) == [(2,)], seconds=20, what="two processes were killed")
+    with worker(tmp_path, database_url, "--pool", "prefork", "--concurrency", "2"):
+        wait_until(lambda: rows(ENDED) == [(2, 2)], seconds=20, what="two processes were killed")
         send(app)
-        wait_until(lambda: ask(ENDED) == [(10,)], seconds=20, what="all tasks have ended")
+        wait_until(lambda: rows(ENDED) == [(12, 10)], seconds=20, what="all tasks have ended")
 
+    with subtests.test("each task is one run of its own id and name by the worker of that name"):
+        assert rows(
+            "SELECT task_id, task_type, status, worker_id FROM processing_metrics WHERE task_id LIKE 'sum%' ORDER BY 1"
+        ) == [(f"sum-{number}", "add", "completed", "w1@tests") for number in range(4)]
 
-def test_each_task_is_one_run_of_its_own_id_and_name_by_the_worker_of_that_name(ask: Ask) -> None:
-    assert ask(
-        "SELECT task_id, task_type, status, worker_id FROM processing_metrics WHERE task_id LIKE 'sum%' ORDER BY 1"
-    ) == [(f"sum-{number}", "add", "completed", "w1@tests") for number in range(4)]
+    with subtests.test("a failure is one error with type message and traceback"):
+        assert rows(RUNS.format("broken")) == [("failed", "w1@tests", "division by zero")]
+        assert rows(ERRORS.format("broken")) == [("ZeroDivisionError", "division by zero", "divide", "medium")]
+        [(trace,)] = rows("SELECT stack_trace FROM error_tracking WHERE task_id = 'broken'")
+        assert "return first / second" in trace
+        assert trace.endswith("ZeroDivisionError: division by zero\n")
 
+    with subtests.test("an attempt that is retried ends as cancelled without an error"):
+        assert [status for status, *_ in rows(RUNS.format("retried"))] == ["cancelled", "completed"]
+        assert "ConnectionError('the line is down')" in rows(RUNS.format("retried"))[0][2]
+        assert rows(ERRORS.format("retried")) == []
 
-def test_a_failure_is_one_error_with_type_message_and_traceback(ask: Ask) -> None:
-    assert ask(RUNS.format("broken")) == [("failed", "w1@tests", "division by zero")]
-    assert ask(ERRORS.format("broken")) == [("ZeroDivisionError", "division by zero", "divide", "medium")]
-    [(trace,)] = ask("SELECT stack_trace FROM error_tracking WHERE task_id = 'broken'")
-    assert "return first / second" in trace
-    assert trace.endswith("ZeroDivisionError: division by zero\n")
+    with subtests.test("the last of all attempts fails with one error"):
+        assert [status for status, *_ in rows(RUNS.format("given-up"))] == ["cancelled", "cancelled", "failed"]
+        assert rows(ERRORS.format("given-up")) == [("ConnectionError", "the line is down", "fetch", "medium")]
 
+    with subtests.test("what is ignored is cancelled and what is rejected for good is a failure"):
+        assert rows(RUNS.format("ignored")) == [("cancelled", "w1@tests", None)]
+        assert [status for status, *_ in rows(RUNS.format("rejected"))] == ["failed"]
+        assert [kind for kind, *_ in rows(ERRORS.format("rejected"))] == ["Reject"]
 
-def test_an_attempt_that_is_retried_ends_as_cancelled_without_an_error(ask: Ask) -> None:
-    assert [status for status, *_ in ask(RUNS.format("retried"))] == ["cancelled", "completed"]
-    assert "ConnectionError('the line is down')" in ask(RUNS.format("retried"))[0][2]
-    assert ask(ERRORS.format("retried")) == []
+    with subtests.test("a task that had expired is cancelled"):
+        assert rows(RUNS.format("late")) == [("cancelled", "w1@tests", "expired")]
+        assert rows(ERRORS.format("late")) == []
 
+    for task_id, kind in [("killed", "WorkerLostError"), ("endless", "TimeLimitExceeded")]:
+        with subtests.test("a run whose process was killed fails with one error", task_id=task_id):
+            assert [(status, who) for status, who, _ in rows(RUNS.format(task_id))] == [("failed", "w1@tests")]
+            assert [found for found, *_ in rows(ERRORS.format(task_id))] == [kind]
 
-def test_the_last_of_all_attempts_fails_with_one_error(ask: Ask) -> None:
-    assert [status for status, *_ in ask(RUNS.format("given-up"))] == ["cancelled", "cancelled", "failed"]
-    assert ask(ERRORS.format("given-up")) == [("ConnectionError", "the line is down", "fetch", "medium")]
-
-
-def test_what_is_ignored_is_cancelled_and_what_is_rejected_for_good_is_a_failure(ask: Ask) -> None:
-    assert ask(RUNS.format("ignored")) == [("cancelled", "w1@tests", None)]
-    assert [status for status, *_ in ask(RUNS.format("rejected"))] == ["failed"]
-    assert [kind for kind, *_ in ask(ERRORS.format("rejected"))] == ["Reject"]
-
-
-def test_a_task_that_had_expired_is_cancelled(ask: Ask) -> None:
-    assert ask(RUNS.format("late")) == [("cancelled", "w1@tests", "expired")]
-    assert ask(ERRORS.format("late")) == []
-
-
-@pytest.mark.parametrize(("task_id", "kind"), [("killed", "WorkerLostError"), ("endless", "TimeLimitExceeded")])
-def test_a_run_whose_process_was_killed_fails_with_one_error(ask: Ask, task_id: str, kind: str) -> None:
-    assert [(status, who) for status, who, _ in ask(RUNS.format(task_id))] == [("failed", "w1@tests")]
-    assert [found for found, *_ in ask(ERRORS.format(task_id))] == [kind]
-
-
-def test_nothing_is_left_running(ask: Ask) -> None:
-    assert ask("SELECT task_id FROM processing_metrics WHERE status = 'running'") == []
+    with subtests.test("nothing is left running"):
+        assert rows("SELECT task_id FROM processing_metrics WHERE status = 'running'") == []
 
 
 def test_queues_are_reported_as_long_as_they_are(monitor: MonitoringClient, rows: Rows, tmp_path: Path) -> None:

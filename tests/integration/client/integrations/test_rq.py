@@ -19,9 +19,6 @@ from monitoring_client import MonitoringClient
 from monitoring_client.integrations.rq import report_queues
 from tests.support.markdown import ROOT
 
-pytestmark = pytest.mark.xdist_group("rq")  # the tests look at the work of one worker
-
-Ask = Callable[[str], list[tuple[Any, ...]]]
 Rows = Callable[..., list[tuple[Any, ...]]]
 RunExample = Callable[..., None]
 JOBS = "tests.support.rq_jobs"
@@ -57,75 +54,65 @@ def work(kind: str, socket: Path, database_url: str) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _work(valkey: Path, shared_database_url: str) -> None:
-    """Let a worker that forks for each job do all that is sent, and another that starts a program for each one job."""
+def test_workers_report_each_run_as_it_ends(
+    database_url: str, rows: Rows, valkey: Path, subtests: pytest.Subtests
+) -> None:
     with Redis(unix_socket_path=str(valkey)) as link:
         queue = rq.Queue("work", connection=link)
         send(queue)
-        work("TestedWorker", valkey, shared_database_url)
+        work("TestedWorker", valkey, database_url)
         queue.enqueue(f"{JOBS}.add", 1, 1, job_id="spawned")
-        work("TestedSpawnWorker", valkey, shared_database_url)
+        work("TestedSpawnWorker", valkey, database_url)
 
+    with subtests.test("each job is one run of its own id and name by the worker of that name"):
+        assert rows(
+            "SELECT task_id, task_type, status, worker_id FROM processing_metrics WHERE task_id LIKE 'sum%' ORDER BY 1"
+        ) == [(f"sum-{number}", f"{JOBS}.add", "completed", "TestedWorker") for number in range(3)]
 
-def test_each_job_is_one_run_of_its_own_id_and_name_by_the_worker_of_that_name(ask: Ask) -> None:
-    assert ask(
-        "SELECT task_id, task_type, status, worker_id FROM processing_metrics WHERE task_id LIKE 'sum%' ORDER BY 1"
-    ) == [(f"sum-{number}", f"{JOBS}.add", "completed", "TestedWorker") for number in range(3)]
+    with subtests.test("the worker may start a program for each job"):
+        assert rows("SELECT task_id, status FROM processing_metrics WHERE worker_id = 'TestedSpawnWorker'") == [
+            ("spawned", "completed")
+        ]
 
+    with subtests.test("a failure is one error with type message and traceback"):
+        assert rows(RUNS.format("broken")) == [("failed", "division by zero")]
+        assert rows(ERRORS.format("broken")) == [("ZeroDivisionError", "division by zero", f"{JOBS}.divide", "medium")]
+        [(trace,)] = rows("SELECT stack_trace FROM error_tracking WHERE task_id = 'broken'")
+        assert "return first / second" in trace
 
-def test_the_worker_may_start_a_program_for_each_job(ask: Ask) -> None:
-    assert ask("SELECT task_id, status FROM processing_metrics WHERE worker_id = 'TestedSpawnWorker'") == [
-        ("spawned", "completed")
-    ]
+    with subtests.test("an attempt that is retried ends as cancelled without an error"):
+        assert rows(RUNS.format("retried")) == [("cancelled", "the line is down"), ("completed", None)]
+        assert rows(ERRORS.format("retried")) == []
 
+    with subtests.test("the last of all attempts fails with one error"):
+        assert [status for status, _ in rows(RUNS.format("given-up"))] == ["cancelled", "cancelled", "failed"]
+        assert [kind for kind, *_ in rows(ERRORS.format("given-up"))] == ["ConnectionError"]
 
-def test_a_failure_is_one_error_with_type_message_and_traceback(ask: Ask) -> None:
-    assert ask(RUNS.format("broken")) == [("failed", "division by zero")]
-    assert ask(ERRORS.format("broken")) == [("ZeroDivisionError", "division by zero", f"{JOBS}.divide", "medium")]
-    [(trace,)] = ask("SELECT stack_trace FROM error_tracking WHERE task_id = 'broken'")
-    assert "return first / second" in trace
+    with subtests.test("a job that asks for more attempts than it has fails with one error"):
+        assert [status for status, _ in rows(RUNS.format("insatiable"))] == ["cancelled", "failed"]
+        assert [(kind, message) for kind, message, *_ in rows(ERRORS.format("insatiable"))] == [
+            ("JobLostError", "no attempt is left")
+        ]
 
+    with subtests.test("a job whose process was killed fails with one error"):
+        [(status, message)] = rows(RUNS.format("killed"))
+        assert (status, "signal 9" in message) == ("failed", True)
+        assert [kind for kind, *_ in rows(ERRORS.format("killed"))] == ["JobLostError"]
 
-def test_an_attempt_that_is_retried_ends_as_cancelled_without_an_error(ask: Ask) -> None:
-    assert ask(RUNS.format("retried")) == [("cancelled", "the line is down"), ("completed", None)]
-    assert ask(ERRORS.format("retried")) == []
+    with subtests.test("a job that cannot be read fails with one error"):
+        assert rows("SELECT task_type, status FROM processing_metrics WHERE task_id = 'unreadable'") == [
+            ("unreadable job", "failed")
+        ]
+        assert [kind for kind, *_ in rows(ERRORS.format("unreadable"))] == ["DeserializationError"]
 
+    with subtests.test("the queue is reported at the end of each job"):
+        pending = [number for (number,) in rows("SELECT pending FROM queue_monitoring ORDER BY recorded_at")]
 
-def test_the_last_of_all_attempts_fails_with_one_error(ask: Ask) -> None:
-    assert [status for status, _ in ask(RUNS.format("given-up"))] == ["cancelled", "cancelled", "failed"]
-    assert [kind for kind, *_ in ask(ERRORS.format("given-up"))] == ["ConnectionError"]
+        assert len(pending) == 13
+        assert (pending[0], pending[-1]) == (8, 0)
 
-
-def test_a_job_that_asks_for_more_attempts_than_it_has_fails_with_one_error(ask: Ask) -> None:
-    assert [status for status, _ in ask(RUNS.format("insatiable"))] == ["cancelled", "failed"]
-    assert [(kind, message) for kind, message, *_ in ask(ERRORS.format("insatiable"))] == [
-        ("JobLostError", "no attempt is left")
-    ]
-
-
-def test_a_job_whose_process_was_killed_fails_with_one_error(ask: Ask) -> None:
-    [(status, message)] = ask(RUNS.format("killed"))
-    assert (status, "signal 9" in message) == ("failed", True)
-    assert [kind for kind, *_ in ask(ERRORS.format("killed"))] == ["JobLostError"]
-
-
-def test_a_job_that_cannot_be_read_fails_with_one_error(ask: Ask) -> None:
-    assert ask("SELECT task_type, status FROM processing_metrics WHERE task_id = 'unreadable'") == [
-        ("unreadable job", "failed")
-    ]
-    assert [kind for kind, *_ in ask(ERRORS.format("unreadable"))] == ["DeserializationError"]
-
-
-def test_the_queue_is_reported_at_the_end_of_each_job(ask: Ask) -> None:
-    pending = [number for (number,) in ask("SELECT pending FROM queue_monitoring ORDER BY recorded_at")]
-
-    assert len(pending) == 13
-    assert (pending[0], pending[-1]) == (8, 0)
-
-
-def test_nothing_is_left_running(ask: Ask) -> None:
-    assert ask("SELECT task_id FROM processing_metrics WHERE status = 'running'") == []
+    with subtests.test("nothing is left running"):
+        assert rows("SELECT task_id FROM processing_metrics WHERE status = 'running'") == []
 
 
 def test_a_queue_that_redis_does_not_tell_of_is_logged_and_left_out(
