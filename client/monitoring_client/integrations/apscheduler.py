@@ -70,29 +70,28 @@ class _Runs:
             self._learn(job)
 
     def on_submission(self, event: Any) -> None:
+        name = self._name(event.job_id)
         for moment in event.scheduled_run_times:
+            key = event.job_id, moment
             with self._lock:
-                key = event.job_id, moment
                 if key in self._ended_early:
                     self._ended_early.discard(key)
                 else:
-                    self._running[key] = self._monitor.start_task(self._name(event.job_id))
+                    self._running[key] = self._monitor.start_task(name)
 
     def on_end(self, event: Any) -> None:
-        task_id = self._take(event.job_id, event.scheduled_run_time)
-        error = event.exception
+        name, error = self._name(event.job_id), event.exception
+        task_id = self._take(name, event.job_id, event.scheduled_run_time)
         if event.code == EVENT_JOB_MISSED:
             message = f"the run of {event.scheduled_run_time} was missed"
-            self._monitor.record_error(task_id, "MissedRun", "medium", message, self._name(event.job_id))
+            self._monitor.record_error(task_id, "MissedRun", "medium", message, name)
             self._monitor.complete_task(task_id, "cancelled", error_message=message)
         elif error is None:
             self._monitor.complete_task(task_id)
         elif isinstance(error, Exception):
             # The event has the traceback even of a run in another process, where the exception has lost it.
             trace = (event.traceback or "") + "".join(traceback.format_exception_only(type(error), error))
-            self._monitor.record_error(
-                task_id, type(error).__name__, "medium", error, self._name(event.job_id), stack_trace=trace
-            )
+            self._monitor.record_error(task_id, type(error).__name__, "medium", error, name, stack_trace=trace)
             self._monitor.complete_task(task_id, "failed", error_message=error)
         else:  # told to end from outside, as by Ctrl-C
             self._monitor.complete_task(task_id, "cancelled", error_message=error)
@@ -102,26 +101,26 @@ class _Runs:
             message = f"the run of {moment} was skipped, because as many runs of this job as may be are at work"
             self._monitor.record_error(None, "TooManyInstances", "medium", message, self._name(event.job_id))
 
-    def _take(self, job_id: str, moment: datetime) -> str:
+    def _take(self, name: str, job_id: str, moment: datetime) -> str:
         """Answer the task of a run. The end of a short one may be told before its submission: then it starts here."""
         with self._lock:
             task_id = self._running.pop((job_id, moment), None)
             if task_id is None:
                 self._ended_early.add((job_id, moment))
-                at = min(moment, datetime.now(timezone.utc))
-                task_id = self._monitor.start_task(self._name(job_id), at=at)
+                task_id = self._monitor.start_task(name, at=min(moment, datetime.now(timezone.utc)))
             return task_id
 
     def _name(self, job_id: str) -> str:
-        if job_id not in self._names:
+        # Never under our lock: the scheduler's own one is taken here, and it may call us while it holds that.
+        name = self._names.get(job_id)
+        if name is None:
             job = self._scheduler.get_job(job_id)
-            if job is None:
-                return "unknown job"
-            self._learn(job)
-        return self._names[job_id]
+            name = "unknown job" if job is None else self._learn(job)
+        return name
 
-    def _learn(self, job: Any) -> None:
-        self._names.pop(job.id, None)
-        self._names[job.id] = job.name
-        while len(self._names) > MOST_NAMES:
-            del self._names[next(iter(self._names))]
+    def _learn(self, job: Any) -> str:
+        with self._lock:
+            name = self._names[job.id] = str(job.name)
+            if len(self._names) > MOST_NAMES:
+                del self._names[next(iter(self._names))]
+        return name

@@ -106,7 +106,7 @@ class _Runs:
         if request.id not in self._running and not request.is_eager:
             self._end_elsewhere(sender, request.id, None, "cancelled")
 
-    def on_revoked(self, sender: Any, request: Any, terminated: bool, expired: bool, **_signal: Any) -> None:  # noqa: FBT001 - Celery gives them by name
+    def on_revoked(self, sender: Any, request: Any, terminated: bool, expired: bool, **_signal: Any) -> None:
         reason = "terminated" if terminated else "expired" if expired else "revoked"
         self._end_elsewhere(sender, request.id, TaskRevokedError(reason), "cancelled")
 
