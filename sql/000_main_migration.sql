@@ -178,7 +178,7 @@ SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f01959764
 \if :pending
 \ir 012_services.sql
 \endif
-SELECT begin_migration('013_bulk.sql', '971f95d1b98e2d40d29012d3d7b559d06821a268a4004e72130c9919ba613050') AS pending \gset
+SELECT begin_migration('013_bulk.sql', '3af0a9aa7e51917648b2662efdd83f706b6f8be0450684095176bd464cd6864a') AS pending \gset
 \if :pending
 \ir 013_bulk.sql
 \endif
@@ -198,7 +198,7 @@ SELECT begin_migration('017_retention.sql', 'f5e9e2746356505ea4a07cd56e3bf13f76c
 \if :pending
 \ir 017_retention.sql
 \endif
-SELECT begin_migration('018_roles.sql', 'e2483f41f8934db78f669710065b3df4e5fe883e3eaefd5266fb32414795c8d3') AS pending \gset
+SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077be0256fd975f3c407b0213c26c') AS pending \gset
 \if :pending
 \ir 018_roles.sql
 \endif

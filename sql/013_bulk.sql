@@ -674,6 +674,212 @@ BEGIN
 END
 $body$;
 
+-- ---------------------------------------------------------------------------------------------------------------
+-- What has no form of its own: a document of any kind of fact, in the order in which they happened.
+
+DO $do$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_type t WHERE t.typname = 'mixed_fact' AND t.typnamespace = quote_ident(current_schema())::regnamespace) THEN
+        CREATE TYPE mixed_fact AS (index bigint, mistake jsonb, kind text, at timestamptz, said jsonb);
+    END IF;
+END $do$;
+COMMENT ON TYPE mixed_fact IS 'A fact of any kind in a document: what is wrong with it, or what kind of fact it is, its moment and all that it says.';
+
+CREATE OR REPLACE FUNCTION fact_keys(p_kind text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE p_kind
+        WHEN 'start' THEN ARRAY['fact', 'task_id', 'task_type', 'at', 'input_size', 'worker_id']
+        WHEN 'heartbeat' THEN ARRAY['fact', 'task_id', 'at', 'progress', 'step']
+        WHEN 'end' THEN ARRAY['fact', 'task_id', 'at', 'status', 'output_size', 'step_timings', 'error_message']
+        WHEN 'health' THEN ARRAY['fact', 'component_type', 'component_name', 'status', 'at', 'response_time_ms', 'failure_reason', 'details']
+        WHEN 'queue' THEN ARRAY['fact', 'queue_name', 'pending', 'at', 'processing', 'completed', 'failed', 'oldest_pending_seconds']
+        WHEN 'host' THEN ARRAY['fact', 'host', 'sample', 'at'] END;
+END;
+COMMENT ON FUNCTION fact_keys(text) IS 'The keys that a fact of that kind may have in a document of any kind; NULL for an unknown kind.';
+
+CREATE OR REPLACE FUNCTION kind_mistake(p_fact jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF jsonb_typeof(p_fact) <> 'object' THEN
+        RETURN public.key_mistake(p_fact, ARRAY['fact', 'at']);
+    END IF;
+    RETURN public.mistake('AM014', 'invalid_document: ' || COALESCE('unknown fact ' || quote_literal(public.shown(p_fact->>'fact')), 'fact is missing'),
+        'Use start, heartbeat, end, health, queue or host.');
+END
+$body$;
+COMMENT ON FUNCTION kind_mistake(jsonb) IS 'AM014 invalid_document of what is no known kind of fact, as a value.';
+
+CREATE OR REPLACE FUNCTION sample_mistake(p_value jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN public.mistake('AM014', format('invalid_document: sample is %s', COALESCE(public.shown(p_value::text), 'missing')), 'Give sample as an object, such as {"cpu_percent": 12.5}.');
+END
+$body$;
+COMMENT ON FUNCTION sample_mistake(jsonb) IS 'AM014 invalid_document of a look at a host that is no object, as a value.';
+
+CREATE OR REPLACE FUNCTION stated(p_fact jsonb, p_key text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT NULLIF(p_fact->p_key, 'null');
+END;
+COMMENT ON FUNCTION stated(jsonb, text) IS 'What a fact says under a key; NULL when it says null or nothing.';
+
+CREATE OR REPLACE FUNCTION numbers_mistake(p_fact jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_key text;
+BEGIN
+    FOREACH v_key IN ARRAY ARRAY['input_size', 'output_size', 'pending', 'processing', 'completed', 'failed'] LOOP
+        IF NOT public.is_count(public.stated(p_fact, v_key)) THEN RETURN public.count_mistake(v_key, p_fact->v_key); END IF;
+    END LOOP;
+    FOREACH v_key IN ARRAY ARRAY['progress', 'response_time_ms', 'oldest_pending_seconds'] LOOP
+        IF public.stated(p_fact, v_key) IS NOT NULL AND NOT public.is_double(p_fact->v_key) THEN
+            RETURN public.mistake('AM004', format('invalid_number: %s is %s', v_key, public.shown((p_fact->v_key)::text)), format('Give %s as a number, or leave it out.', v_key));
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
+$body$;
+COMMENT ON FUNCTION numbers_mistake(jsonb) IS 'AM004 invalid_number of the first key of a fact that should be a number and is none, as a value; NULL when there is none.';
+
+CREATE OR REPLACE FUNCTION has_numbers(p_fact jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT p_fact ?| ARRAY['input_size', 'output_size', 'pending', 'processing', 'completed', 'failed', 'progress', 'response_time_ms', 'oldest_pending_seconds'];
+END;
+COMMENT ON FUNCTION has_numbers(jsonb) IS 'Whether a fact has a key that should be a number.';
+
+CREATE OR REPLACE FUNCTION read_facts(p_facts jsonb) RETURNS mixed_fact[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    c_now  constant timestamptz := clock_timestamp();
+    c_fine constant boolean := public.are_moments(jsonb_path_query_array(p_facts, '$[*].at'));
+BEGIN
+    RETURN ARRAY(
+        SELECT ROW(r.index, CASE
+                WHEN r.keys IS NULL THEN public.kind_mistake(r.fact)
+                WHEN NOT public.is_fact(r.fact, r.keys) THEN public.key_mistake(r.fact, r.keys)
+                WHEN r.at IS NULL THEN public.moment_mistake('at', r.at_text)
+                WHEN NOT public.can_have_happened(r.at, c_now) THEN public.time_mistake(r.at, c_now)
+                WHEN r.kind = 'host' AND jsonb_typeof(r.fact->'sample') IS DISTINCT FROM 'object' THEN public.sample_mistake(r.fact->'sample')
+                WHEN public.has_numbers(r.fact) THEN public.numbers_mistake(r.fact)
+                END, r.kind, r.at, r.fact)::public.mixed_fact
+        FROM (
+            SELECT t.*, public.fact_keys(t.kind) AS keys, public.moment_of(t.at_text, c_fine) AS at
+            FROM (
+                SELECT e.n - 1 AS index, e.fact, e.fact->>'fact' AS kind, e.fact->>'at' AS at_text
+                FROM jsonb_array_elements(p_facts) WITH ORDINALITY AS e (fact, n)
+                OFFSET 0
+            ) AS t
+            OFFSET 0
+        ) AS r
+        ORDER BY r.index);
+END
+$body$;
+COMMENT ON FUNCTION read_facts(jsonb) IS 'Reads a document of any kind of fact, in its order; what can be seen to be wrong with one stands beside it.';
+
+CREATE OR REPLACE FUNCTION apply_fact(p_kind text, p_at timestamptz, p_said jsonb) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    CASE p_kind
+        WHEN 'start' THEN
+            RETURN public.start_task_tracking(p_said->>'task_id', p_said->>'task_type', public.stated(p_said, 'input_size')::bigint, p_said->>'worker_id', p_at);
+        WHEN 'heartbeat' THEN
+            RETURN public.record_task_heartbeat(p_said->>'task_id', public.stated(p_said, 'progress')::double precision, p_said->>'step', p_at);
+        WHEN 'end' THEN
+            RETURN public.complete_task_tracking(p_said->>'task_id', CASE WHEN p_said ? 'status' THEN p_said->>'status' ELSE 'completed' END,
+                public.stated(p_said, 'output_size')::bigint, public.stated(p_said, 'step_timings'), p_said->>'error_message', p_at);
+        WHEN 'health' THEN
+            RETURN public.update_system_health(p_said->>'component_type', p_said->>'component_name', p_said->>'status',
+                public.stated(p_said, 'response_time_ms')::double precision, p_said->>'failure_reason', public.stated(p_said, 'details'), p_at);
+        WHEN 'queue' THEN
+            RETURN public.update_queue_metrics(p_said->>'queue_name', public.stated(p_said, 'pending')::bigint, public.stated(p_said, 'processing')::bigint,
+                public.stated(p_said, 'completed')::bigint, public.stated(p_said, 'failed')::bigint, public.stated(p_said, 'oldest_pending_seconds')::double precision, p_at);
+        WHEN 'host' THEN
+            RETURN public.record_host_sample(p_said->>'host', p_said->'sample', p_at);
+    END CASE;
+END
+$body$;
+COMMENT ON FUNCTION apply_fact(text, timestamptz, jsonb) IS 'Records a fact of a document by the function for its kind, and answers and raises what that does.';
+
+CREATE OR REPLACE FUNCTION prepare_for_facts(p_facts mixed_fact[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    -- Many sessions report the same components, queues and hosts, each in an order of its own: one has to wait for the
+    -- other before it has touched anything, or they would wait in a circle.
+    IF EXISTS (SELECT FROM unnest(p_facts) AS f WHERE f.kind IN ('health', 'queue', 'host')) THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('automon bulk sources', 0));
+    END IF;
+    -- Before the tables are touched, for a session does not hear of a new partition of a table that it has in use.
+    PERFORM public.ensure_days_of_facts(d.table_name, d.moments)
+    FROM (SELECT CASE f.kind WHEN 'end' THEN 'processing_metrics_history' WHEN 'queue' THEN 'queue_monitoring' ELSE 'host_metrics' END AS table_name, array_agg(f.at) AS moments
+          FROM unnest(p_facts) AS f WHERE f.kind IN ('end', 'queue', 'host') GROUP BY 1 ORDER BY 1) AS d;
+END
+$body$;
+COMMENT ON FUNCTION prepare_for_facts(mixed_fact[]) IS 'Takes the lock and makes the partitions that these facts need.';
+
+CREATE OR REPLACE FUNCTION record_facts(p_facts jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_facts   public.mixed_fact[];
+    v_sound   public.mixed_fact[];
+    v_refused jsonb[];
+    v_first   bigint := 1;
+    v_last    bigint;
+    v_here    bigint;
+    v_new     bigint;
+    v_stored  bigint := 0;
+    v_code    text;
+    v_message text;
+    v_hint    text;
+BEGIN
+    IF jsonb_typeof(p_facts) IS DISTINCT FROM 'array' THEN PERFORM public.refuse_no_array(p_facts); END IF;
+    v_facts := public.read_facts(p_facts);
+    v_refused := ARRAY(SELECT jsonb_build_object('index', f.index) || f.mistake FROM unnest(v_facts) AS f WHERE f.mistake IS NOT NULL);
+    v_sound := ARRAY(SELECT f::public.mixed_fact FROM unnest(v_facts) AS f WHERE f.mistake IS NULL ORDER BY f.index);
+    PERFORM public.prepare_for_facts(v_sound);
+    -- All in one block. Where one raises, those before it are stored again without it, and it is tried alone before the
+    -- rest: so many subtransactions as there are refusals, three times over, and none for each fact that is stored.
+    v_last := cardinality(v_sound);
+    WHILE v_first <= cardinality(v_sound) LOOP
+        BEGIN
+            v_new := 0;
+            v_here := v_first;
+            WHILE v_here <= v_last LOOP
+                IF public.apply_fact(v_sound[v_here].kind, v_sound[v_here].at, v_sound[v_here].said) THEN v_new := v_new + 1; END IF;
+                v_here := v_here + 1;
+            END LOOP;
+            v_stored := v_stored + v_new;
+            v_first := v_here;
+            v_last := cardinality(v_sound);
+        EXCEPTION WHEN SQLSTATE 'AM000' OR data_exception OR integrity_constraint_violation THEN     -- three zeros stand for the whole class
+            IF v_here > v_first THEN
+                v_last := v_here - 1;
+            ELSE
+                GET STACKED DIAGNOSTICS v_code = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT, v_hint = PG_EXCEPTION_HINT;
+                v_refused := v_refused || (jsonb_build_object('index', v_sound[v_here].index)
+                    || public.mistake(v_code, v_message, COALESCE(NULLIF(v_hint, ''), 'Give values that the columns of the table can hold.')));
+                v_first := v_here + 1;
+                v_last := cardinality(v_sound);
+            END IF;
+        END;
+    END LOOP;
+    RETURN public.bulk_answer(cardinality(v_facts), v_stored, ARRAY(SELECT r.refused FROM unnest(v_refused) AS r (refused) ORDER BY (r.refused->'index')::bigint));
+END
+$body$;
+COMMENT ON FUNCTION record_facts(jsonb) IS
+    'Records what has no bulk form of its own, in the order of the array: objects {"fact", "at", ...}, at best a thousand, where fact is start, heartbeat, end, health, queue or host and the other keys are the arguments, without p_, '
+    'of start_task_tracking, record_task_heartbeat, complete_task_tracking, update_system_health, update_queue_metrics and record_host_sample. What these call false is known, what they raise is refused. '
+    'Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0. Raises AM014 for what is no array. '
+    'Calls that report health, queues or hosts wait for each other until the end of their transactions: one call a transaction.';
+
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 RESET client_min_messages;
 RESET check_function_bodies;

@@ -83,7 +83,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 DO $do$
 BEGIN
     PERFORM open_to('automon_writer', 'start_task_tracking', 'complete_task_tracking', 'record_task_heartbeat', 'record_error', 'record_performance_metric',
-        'update_system_health', 'update_queue_metrics', 'record_host_sample', 'record_tasks', 'record_errors', 'record_performance_metrics');
+        'update_system_health', 'update_queue_metrics', 'record_host_sample', 'record_tasks', 'record_errors', 'record_performance_metrics', 'record_facts');
     PERFORM open_to('automon_reader', 'get_dashboard_summary', 'get_task_statistics', 'get_component_uptime', 'get_alert_story', 'get_automon_health', 'get_deliveries',
         'evaluate_error_rate', 'evaluate_critical_errors', 'evaluate_failure_rate', 'evaluate_processing_time', 'evaluate_running_time', 'evaluate_component_health', 'evaluate_queue_backlog',
         'evaluate_hosts', 'evaluate_all', 'evaluate_automon', 'tasks_between', 'errors_between', 'rollup_lag', 'storage_report');

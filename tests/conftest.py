@@ -21,6 +21,12 @@ UNFORGIVING = {"server_round_robin": 1, "ignore_startup_parameters": "options", 
 EMPTY_PATH = "SET search_path = ''"
 
 
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no client of a test keep facts where those of this machine's user are."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture(scope="session")
 def postgres_directory() -> Iterator[Path]:
     """A directory in memory for servers; gone after the run."""

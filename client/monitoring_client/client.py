@@ -2,63 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from monitoring_client import facts
-from monitoring_client.link import Link
+from monitoring_client import facts, settings
+from monitoring_client.losses import Losses
 from monitoring_client.queues import Queue
-from monitoring_client.recorder import Recorder
-from monitoring_client.tasks import Task
+from monitoring_client.recorder import Buffered, Direct, Recorder, Sink
+from monitoring_client.tasks import Task, enclosing_task
 from monitoring_client.tracking import track
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from monitoring_client.facts import Fact
+
 P = ParamSpec("P")
 R = TypeVar("R")
+MOST_STARTS = 10_000  # of running tasks that are remembered, so that their ends can tell the whole story
 
 
 class MonitoringClient:
-    """Reports to the automon database that `dsn` names. Make one for a process; threads may share it.
+    """Reports to the automon database that `dsn` names. Make one for a process; threads, coroutines and forked children may share it.
 
-    No call raises: a fact that cannot be recorded is dropped, counted in `dropped` and logged, at most once a minute,
-    as a warning of the logger `automon_client`. With `raise_errors=True`, for tests and scripts, calls raise
-    DatabaseUnavailableError, RejectedError, ValueError or TypeError instead. Methods answer whether the fact was taken.
+    Calls take microseconds: facts go to a buffer, and from there by a thread to the database, or to a file while it is away.
+    No call raises: a fact that cannot be taken is dropped, counted in `dropped` and logged, at most once a minute, as a
+    warning of the logger `automon_client`. Methods answer whether the fact was taken.
+
+    With `durable=True`, for a client or a call, a fact is on disk when the call returns. With `raise_errors=True`, for tests
+    and scripts, every call waits for the database and raises DatabaseUnavailableError, RejectedError, ValueError or TypeError.
     `at` is the moment of the fact, aware of its time zone; without it, it is the moment of the call.
     """
 
     def __init__(
         self,
-        dsn: str | None = None,
+        dsn: str | Callable[[], str] | None = None,
         *,
-        schema: str = "public",
+        schema: str | None = None,
         worker_id: str | None = None,
+        durable: bool | None = None,
         raise_errors: bool = False,
         enabled: bool | None = None,
+        spool: str | os.PathLike[str] | bool | None = None,
     ) -> None:
-        """Connect to nothing yet: the first fact does. `enabled=None` leaves it to AUTOMON_DISABLED."""
-        if enabled is None:
-            enabled = not _is_set("AUTOMON_DISABLED")
-        self._worker_id = worker_id
-        self._link = Link(dsn if dsn is not None else os.environ.get("AUTOMON_DSN", ""), schema)
-        self._recorder = Recorder(self._link if enabled else None, raise_errors=raise_errors)
-        weakref.finalize(self, self._link.close)
+        """Connect to nothing yet: the first fact does. What is not given is taken from AUTOMON_DSN, AUTOMON_SCHEMA and so on.
+
+        `dsn` may be a function that answers it, for passwords that change; it is asked for each new connection. `spool` is the
+        file that facts wait in while the database is away; False: they wait in memory alone.
+        """
+        told = settings.read(dsn=dsn, schema=schema, worker_id=worker_id, durable=durable, enabled=enabled, spool=spool)
+        losses = Losses()
+        self._given_worker_id = told.worker_id
+        self._worker: tuple[int, str] | None = None
+        self._started: dict[str, Fact] = {}
+        self._outbox = None
+        sink: Sink | None = None
+        if told.enabled:
+            from monitoring_client.link import Link
+            from monitoring_client.outbox import Outbox
+            from monitoring_client.spool import Spool
+
+            link = Link(told.dsn, told.schema)
+            self._outbox = Outbox(link, Spool(told.spool) if told.spool else None, losses)
+            sink = Direct(link) if raise_errors else Buffered(self._outbox, link, durable=told.durable)
+            weakref.finalize(sink, self._outbox.abandon).atexit = False
+        self._recorder = Recorder(sink, losses, raise_errors=raise_errors)
 
     @classmethod
     def from_environment(
         cls, *, schema: str | None = None, worker_id: str | None = None, raise_errors: bool = False
     ) -> MonitoringClient:
-        """Make the client from AUTOMON_DSN and AUTOMON_SCHEMA; AUTOMON_DISABLED=1 switches it off."""
-        return cls(
-            os.environ.get("AUTOMON_DSN", ""),
-            schema=schema or os.environ.get("AUTOMON_SCHEMA") or "public",
-            worker_id=worker_id,
-            raise_errors=raise_errors,
-        )
+        """Make the client from AUTOMON_DSN and AUTOMON_SCHEMA; the same as without a DSN."""
+        return cls(schema=schema, worker_id=worker_id, raise_errors=raise_errors)
 
     @property
     def dropped(self) -> int:
@@ -73,10 +92,16 @@ class MonitoringClient:
         *,
         task_id: str | None = None,
         at: datetime | None = None,
+        durable: bool | None = None,
     ) -> str:
         """Record that a task starts and answer its id, which is good to go on with even if nothing could be recorded."""
         task_id = facts.new_task_id() if task_id is None else task_id
-        self._recorder.record(facts.start_task, task_id, task_type, input_size, worker_id or self.worker_id, at)
+        start = self._recorder.make(
+            facts.start_task, task_id, task_type, input_size, worker_id or self.worker_id, enclosing_task(), at
+        )
+        if start is not None:
+            self._remember(task_id, start)
+            self._recorder.put(start, durable=durable)
         return task_id
 
     def complete_task(
@@ -88,9 +113,17 @@ class MonitoringClient:
         error_message: str | BaseException | None = None,
         *,
         at: datetime | None = None,
+        durable: bool | None = None,
     ) -> bool:
         """Record that a task has ended: `completed`, `failed` or `cancelled`. Step timings are in seconds."""
-        return self._recorder.record(facts.complete_task, task_id, status, output_size, step_timings, error_message, at)
+        start = self._started.get(task_id) if isinstance(task_id, str) else None
+        end = self._recorder.make(
+            facts.complete_task, start, task_id, status, output_size, step_timings, error_message, at
+        )
+        taken = self._recorder.put(end, durable=durable)
+        if taken:
+            self._started.pop(task_id, None)
+        return taken
 
     def heartbeat(
         self, task_id: str, progress: float | None = None, step: str | None = None, *, at: datetime | None = None
@@ -109,11 +142,13 @@ class MonitoringClient:
         context: Mapping[str, Any] | None = None,
         *,
         at: datetime | None = None,
+        durable: bool | None = None,
     ) -> bool:
         """Record an error of a component: `low`, `medium`, `high` or `critical`. Outside of any task, task_id is None."""
-        return self._recorder.record(
+        error = self._recorder.make(
             facts.record_error, task_id, error_type, severity, error_message, component, stack_trace, context, at
         )
+        return self._recorder.put(error, durable=durable)
 
     def record_performance_metric(
         self,
@@ -141,9 +176,10 @@ class MonitoringClient:
         details: Mapping[str, Any] | None = None,
         *,
         at: datetime | None = None,
+        durable: bool | None = None,
     ) -> bool:
         """Record how a component is: `healthy`, `degraded` or `unhealthy`. The response time is in milliseconds."""
-        return self._recorder.record(
+        health = self._recorder.make(
             facts.update_system_health,
             component_type,
             component_name,
@@ -153,6 +189,7 @@ class MonitoringClient:
             details,
             at,
         )
+        return self._recorder.put(health, durable=durable)
 
     def update_queue_metrics(
         self,
@@ -168,6 +205,10 @@ class MonitoringClient:
         """Record how much waits in a queue, is being worked on, and is done; and how long the oldest has waited."""
         return self.queue(queue_name).report(pending, processing, completed, failed, oldest_pending_seconds, at=at)
 
+    def record_host_sample(self, host: str, sample: Mapping[str, Any], *, at: datetime | None = None) -> bool:
+        """Record how a machine is, in the shape that the SQL function `record_host_sample` takes."""
+        return self._recorder.record(facts.record_host_sample, host, sample, at)
+
     def queue(self, name: str) -> Queue:
         """Name a queue to report on: `monitor.queue("mail").report(pending=12)`."""
         return Queue(self._recorder, name)
@@ -181,18 +222,21 @@ class MonitoringClient:
         worker_id: str | None = None,
         component: str | None = None,
         severity: str = "medium",
+        durable: bool | None = None,
     ) -> Task:
         """Make a task as a context, for `with` and `async with`.
 
         An exception is recorded as an error of this severity and of `component` (the task type unless given), the task
         ends as failed, and the exception goes on. KeyboardInterrupt and CancelledError end it as cancelled.
+        A task that begins inside of another has that one as its parent.
         """
-        return Task(self._recorder, task_type, input_size, worker_id or self.worker_id, component, severity, task_id)
+        worker_id = worker_id or self.worker_id
+        return Task(self._recorder, task_type, input_size, task_id, worker_id, component, severity, durable=durable)
 
     def tracked(
         self, task_type: str, *, component: str | None = None, severity: str = "medium"
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Decorate a function or a coroutine function: each call is a task of its own, as with `task`."""
+        """Decorate a function, a coroutine function or a generator function: each call is a task of its own, as with `task`."""
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             return track(function, lambda: self.task(task_type, component=component, severity=severity))
@@ -202,16 +246,31 @@ class MonitoringClient:
     @property
     def worker_id(self) -> str:
         """Who works here: what the client was given, or host and process."""
-        import socket
+        if self._given_worker_id is not None:
+            return self._given_worker_id
+        process = os.getpid()
+        if self._worker is None or self._worker[0] != process:
+            import socket
 
-        return self._worker_id or f"{socket.gethostname()}:{os.getpid()}"
+            self._worker = process, f"{socket.gethostname()}:{process}"
+        return self._worker[1]
 
-    def flush(self, timeout: float = 5.0) -> bool:  # noqa: ARG002
-        return True
+    @property
+    def waits(self) -> bool:
+        """Whether calls wait for a disk or the database."""
+        return self._recorder.waits
 
-    def close(self) -> None:
-        """Close the connection. Facts that come later are dropped."""
-        self._link.close()
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until everything that this process recorded is in the database. False when it is not after `timeout` seconds.
+
+        For code that ends by `os._exit`, and for tests. The facts go on to be delivered after a False.
+        """
+        return self._outbox is None or self._outbox.flush(timeout)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Deliver for `timeout` seconds, keep on disk what is left, and close the connection. Facts that come later are dropped."""
+        if self._outbox is not None:
+            self._outbox.close(timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -222,6 +281,8 @@ class MonitoringClient:
     def __repr__(self) -> str:
         return f"<MonitoringClient worker_id={self.worker_id!r} dropped={self.dropped}>"
 
-
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "").strip().lower() in {"1", "true", "yes", "on"}
+    def _remember(self, task_id: str, start: Fact) -> None:
+        self._started[task_id] = start
+        if len(self._started) > MOST_STARTS:  # of tasks that somebody else ends, or nobody
+            with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread did it meanwhile
+                del self._started[next(iter(self._started))]

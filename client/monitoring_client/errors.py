@@ -11,6 +11,14 @@ class DatabaseUnavailableError(MonitoringError):
     """The database is away, too slow, or in no state to store anything; the same call may work later."""
 
 
+class SettingError(DatabaseUnavailableError):
+    """What the client was given to find the database by is missing or cannot be read."""
+
+
+class FullError(MonitoringError):
+    """There is no room left: neither in memory nor, if it is in use, on disk."""
+
+
 class RejectedError(MonitoringError):
     """The database answered that it will not store this fact. `sqlstate` is AM… when an argument is wrong."""
 

@@ -1,13 +1,14 @@
-"""Facts as the SQL functions take them: checked, cleaned, with the moment at which the caller spoke. Nothing here does I/O.
+"""Facts as the bulk functions of the database take them: checked, with the moment at which the caller spoke. Nothing here does I/O.
 
 Each function answers a `Fact` or raises TypeError or ValueError, which say what is wrong and what would be right.
+They run in the application's time: what may wait (JSON, cleaning of text) waits for the sender.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import operator
+import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -16,34 +17,44 @@ END_STATUSES = ("completed", "failed", "cancelled")
 SEVERITIES = ("low", "medium", "high", "critical")
 HEALTH_STATUSES = ("healthy", "degraded", "unhealthy")
 LONGEST_NAME = 512  # bytes: what an index of the database holds
+SURELY_SHORT = LONGEST_NAME // 4  # characters; one takes at most four bytes
 LONGEST_MESSAGE = 10_000  # characters
 LONGEST_STACK_TRACE = 40_000
 LARGEST_COUNT = 2**63 - 1
 
 
 class Fact(NamedTuple):
-    """One call of a SQL function. `at_is_ours`: the caller left the moment to the client. No moment: the database's now."""
+    """One fact. `kind` says which function of the database takes it; `at_is_ours`: the caller left the moment to the client."""
 
-    function: str
-    arguments: dict[str, str | float | None]
-    at: datetime | None
+    kind: str
+    body: dict[str, Any]
     at_is_ours: bool
 
 
 def start_task(
-    task_id: str, task_type: str, input_size: int | None, worker_id: str | None, at: datetime | None
+    task_id: str,
+    task_type: str,
+    input_size: int | None,
+    worker_id: str | None,
+    parent_id: str | None,
+    at: datetime | None,
 ) -> Fact:
-    return _fact(
-        "start_task_tracking",
-        at,
-        p_task_id=_name("task_id", task_id),
-        p_task_type=_name("task_type", task_type),
-        p_input_size=_count("input_size", input_size),
-        p_worker_id=_optional_name("worker_id", worker_id),
+    return Fact(
+        "start",
+        {
+            "task_id": _name("task_id", task_id),
+            "task_type": _name("task_type", task_type),
+            "at": _now() if at is None else _moment(at),
+            "input_size": None if input_size is None else _count("input_size", input_size),
+            "worker_id": None if worker_id is None else _name("worker_id", worker_id),
+            "parent_task_id": None if parent_id is None else _name("parent_id", parent_id),
+        },
+        at is None,
     )
 
 
 def complete_task(
+    start: Fact | None,
     task_id: str,
     status: str,
     output_size: int | None,
@@ -51,25 +62,40 @@ def complete_task(
     error_message: str | BaseException | None,
     at: datetime | None,
 ) -> Fact:
-    return _fact(
-        "complete_task_tracking",
-        at,
-        p_task_id=_name("task_id", task_id),
-        p_status=_one_of("status", status, END_STATUSES),
-        p_output_size=_count("output_size", output_size),
-        p_step_timings=_document("step_timings", step_timings),
-        p_error_message=None if error_message is None else _message(error_message),
-    )
+    """Make the end of a task. With its start, it says all about the task, and stands for itself if the start was never stored."""
+    ended_at = _now() if at is None else _moment(at)
+    ours = at is None
+    end = {
+        "status": _one_of("status", status, END_STATUSES),
+        "output_size": None if output_size is None else _count("output_size", output_size),
+        "step_timings": None if step_timings is None else _document("step_timings", step_timings),
+        "error_message": None if error_message is None else _message(error_message),
+    }
+    if start is None:
+        return Fact("end", {"task_id": _name("task_id", task_id), "at": ended_at, **end}, ours)
+    begun = start.body
+    task = {
+        "task_id": begun["task_id"],
+        "task_type": begun["task_type"],
+        "started_at": begun["at"],
+        # Clocks are set back now and then.
+        "ended_at": max(ended_at, begun["at"]) if ours else ended_at,
+        "input_size": begun["input_size"],
+        "worker_id": begun["worker_id"],
+        "parent_task_id": begun["parent_task_id"],
+        **end,
+    }
+    return Fact("task", task, ours and start.at_is_ours)
 
 
 def heartbeat(task_id: str, progress: float | None, step: str | None, at: datetime | None) -> Fact:
-    return _fact(
-        "record_task_heartbeat",
-        at,
-        p_task_id=_name("task_id", task_id),
-        p_progress=None if progress is None else _number("progress", progress, least=0, most=100),
-        p_step=_optional_name("step", step),
-    )
+    body = {
+        "task_id": _name("task_id", task_id),
+        "at": _now() if at is None else _moment(at),
+        "progress": None if progress is None else _number("progress", progress, least=0, most=100),
+        "step": None if step is None else _name("step", step),
+    }
+    return Fact("heartbeat", body, at is None)
 
 
 def record_error(
@@ -82,17 +108,18 @@ def record_error(
     context: Mapping[str, Any] | None,
     at: datetime | None,
 ) -> Fact:
-    return _fact(
-        "record_error",
-        at,
-        p_task_id=_optional_name("task_id", task_id),
-        p_error_type=_name("error_type", error_type),
-        p_severity=_one_of("severity", severity, SEVERITIES),
-        p_error_message=_message(error_message),
-        p_component=_optional_name("component", component),
-        p_stack_trace=None if stack_trace is None else _text("stack_trace", stack_trace)[-LONGEST_STACK_TRACE:],
-        p_context=_document("context", context),
-    )
+    body = {
+        "error_type": _name("error_type", error_type),
+        "severity": _one_of("severity", severity, SEVERITIES),
+        "error_message": _message(error_message),
+        "at": _now() if at is None else _moment(at),
+        "component": None if component is None else _name("component", component),
+        "task_id": None if task_id is None else _name("task_id", task_id),
+        "stack_trace": None if stack_trace is None else _text("stack_trace", stack_trace)[-LONGEST_STACK_TRACE:],
+        "context": None if context is None else _document("context", context),
+        "id": _identity(at),
+    }
+    return Fact("error", body, at is None)
 
 
 def record_performance_metric(
@@ -104,16 +131,17 @@ def record_performance_metric(
     tags: Mapping[str, Any] | None,
     at: datetime | None,
 ) -> Fact:
-    return _fact(
-        "record_performance_metric",
-        at,
-        p_metric_name=_name("metric_name", metric_name),
-        p_metric_type=_name("metric_type", metric_type),
-        p_value=_number("value", value),
-        p_unit=_optional_name("unit", unit),
-        p_component=_optional_name("component", component),
-        p_tags=_document("tags", tags),
-    )
+    body = {
+        "metric_name": _name("metric_name", metric_name),
+        "value": _number("value", value),
+        "at": _now() if at is None else _moment(at),
+        "metric_type": _name("metric_type", metric_type),
+        "unit": None if unit is None else _name("unit", unit),
+        "component": None if component is None else _name("component", component),
+        "tags": None if tags is None else _document("tags", tags),
+        "id": _identity(at),
+    }
+    return Fact("metric", body, at is None)
 
 
 def update_system_health(
@@ -125,16 +153,16 @@ def update_system_health(
     details: Mapping[str, Any] | None,
     at: datetime | None,
 ) -> Fact:
-    return _fact(
-        "update_system_health",
-        at,
-        p_component_type=_name("component_type", component_type),
-        p_component_name=_name("component_name", component_name),
-        p_status=_one_of("status", status, HEALTH_STATUSES),
-        p_response_time_ms=None if response_time is None else _number("response_time", response_time, least=0),
-        p_failure_reason=None if failure_reason is None else _message(failure_reason),
-        p_details=_document("details", details),
-    )
+    body = {
+        "component_type": _name("component_type", component_type),
+        "component_name": _name("component_name", component_name),
+        "status": _one_of("status", status, HEALTH_STATUSES),
+        "at": _now() if at is None else _moment(at),
+        "response_time_ms": None if response_time is None else _number("response_time", response_time, least=0),
+        "failure_reason": None if failure_reason is None else _message(failure_reason),
+        "details": None if details is None else _document("details", details),
+    }
+    return Fact("health", body, at is None)
 
 
 def update_queue_metrics(
@@ -146,29 +174,31 @@ def update_queue_metrics(
     oldest_pending_seconds: float | None,
     at: datetime | None,
 ) -> Fact:
-    if pending is None:
-        raise TypeError("pending must be a whole number, not None")
     oldest = oldest_pending_seconds
-    return _fact(
-        "update_queue_metrics",
-        at,
-        p_queue_name=_name("queue_name", queue_name),
-        p_pending=_count("pending", pending),
-        p_processing=_count("processing", processing),
-        p_completed=_count("completed", completed),
-        p_failed=_count("failed", failed),
-        p_oldest_pending_seconds=None if oldest is None else _number("oldest_pending_seconds", oldest, least=0),
-    )
+    body = {
+        "queue_name": _name("queue_name", queue_name),
+        "pending": _count("pending", pending),
+        "at": _now() if at is None else _moment(at),
+        "processing": None if processing is None else _count("processing", processing),
+        "completed": None if completed is None else _count("completed", completed),
+        "failed": None if failed is None else _count("failed", failed),
+        "oldest_pending_seconds": None if oldest is None else _number("oldest_pending_seconds", oldest, least=0),
+    }
+    return Fact("queue", body, at is None)
+
+
+def record_host_sample(host: str, sample: Mapping[str, Any], at: datetime | None) -> Fact:
+    body = {
+        "host": _name("host", host),
+        "sample": _document("sample", sample),
+        "at": _now() if at is None else _moment(at),
+    }
+    return Fact("host", body, at is None)
 
 
 def new_task_id() -> str:
-    import uuid  # here and not above, because importing the client is to cost next to nothing
-
-    return str(uuid.uuid4())
-
-
-def now() -> datetime:
-    return datetime.now(timezone.utc)
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def readable(value: object) -> str:
@@ -179,8 +209,13 @@ def readable(value: object) -> str:
         return f"<{type(value).__name__} that cannot be shown>"
 
 
-def _fact(function: str, at: datetime | None, **arguments: str | float | None) -> Fact:
-    return Fact(function, arguments, now() if at is None else _moment(at), at is None)
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _identity(at: datetime | None) -> str | None:
+    """Tell a fact from others that say the same. One whose moment the caller gave is known by its content: recording it again changes nothing."""
+    return os.urandom(16).hex() if at is None else None
 
 
 def _moment(at: datetime) -> datetime:
@@ -192,49 +227,41 @@ def _moment(at: datetime) -> datetime:
 
 
 def _name(what: str, value: str) -> str:
+    if type(value) is str and 0 < len(value) <= SURELY_SHORT:
+        return value
     value = _text(what, value)
     if not value:
         raise ValueError(f"{what} must not be empty")
-    if len(value.encode()) > LONGEST_NAME:
-        raise ValueError(f"{what} must have at most {LONGEST_NAME} bytes, not {len(value.encode())}")
+    size = len(value.encode("utf-8", "replace"))
+    if size > LONGEST_NAME:
+        raise ValueError(f"{what} must have at most {LONGEST_NAME} bytes, not {size}")
     return value
-
-
-def _optional_name(what: str, value: str | None) -> str | None:
-    return None if value is None else _name(what, value)
 
 
 def _text(what: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a str, not {type(value).__name__}")
-    return _storable(value)
-
-
-def _storable(value: str) -> str:
-    """Replace what PostgreSQL cannot hold in a text (NUL, lone surrogates); also make a plain str of a str-based enum."""
-    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    return str.__str__(value)  # of an enum that is a str, the text
 
 
 def _message(value: str | BaseException) -> str:
-    return _storable(readable(value))[:LONGEST_MESSAGE]
+    return (value if type(value) is str else readable(value))[:LONGEST_MESSAGE]
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
-    if _text(what, value) not in allowed:
-        raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {value!r}")
-    return _storable(value)
+    if value not in allowed:
+        raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {_text(what, value)!r}")
+    return _text(what, value)
 
 
-def _count(what: str, value: int | None) -> int | None:
-    if value is None:
-        return None
+def _count(what: str, value: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{what} must be a whole number, not {type(value).__name__}") from None
     if not 0 <= number <= LARGEST_COUNT:
         raise ValueError(f"{what} must lie between 0 and {LARGEST_COUNT}, not {number}")
-    return number
+    return int(number)
 
 
 def _number(what: str, value: float, *, least: float = -math.inf, most: float = math.inf) -> float:
@@ -250,25 +277,26 @@ def _number(what: str, value: float, *, least: float = -math.inf, most: float = 
     return number
 
 
-def _document(what: str, value: Mapping[str, Any] | None) -> str | None:
-    if value is None:
-        return None
+def _document(what: str, value: Mapping[str, Any]) -> object:
+    """Copy a document as it is now: the caller may go on to change it before it is sent."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{what} must be a mapping, not {type(value).__name__}")
     try:
-        return json.dumps(_jsonable(value), ensure_ascii=False)
+        return _jsonable(value)
     except RecursionError:
-        return json.dumps({"unreadable": f"{what} contains itself, or is nested too deeply"})
+        return {"unreadable": f"{what} contains itself, or is nested too deeply"}
 
 
 def _jsonable(value: object) -> object:
     """Find the nearest that jsonb can hold: what is no JSON becomes text, so that a fact is not lost over its context."""
-    if value is None or isinstance(value, (bool, int)):
+    if value is None or isinstance(value, (bool, str)):
         return value
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, float) and math.isfinite(value):
-        return value
+        return float(value)
     if isinstance(value, Mapping):
-        return {_storable(readable(key)): _jsonable(item) for key, item in value.items()}
+        return {readable(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):  # no other iterable: a cursor or a stream is the application's
         return [_jsonable(item) for item in value]
-    return _storable(readable(value))
+    return readable(value)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from asyncio import Future
 
 
-def begin_off_loop(work: Callable[[], None]) -> Future[None] | None:
+def begin_off_loop(work: Callable[[], object]) -> Future[object] | None:
     """Begin the work in a thread of the running asyncio loop. Where there is none (trio, a loop that is shutting down), do it here: None."""
     import asyncio
 
@@ -20,7 +20,7 @@ def begin_off_loop(work: Callable[[], None]) -> Future[None] | None:
         return None
 
 
-async def off_loop(work: Callable[[], None]) -> None:
+async def off_loop(work: Callable[[], object]) -> None:
     """As `begin_off_loop`, and wait for the end. The work goes on even if the waiting is cancelled."""
     import asyncio
 

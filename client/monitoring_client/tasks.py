@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from contextvars import ContextVar, Token
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from monitoring_client import facts
+from monitoring_client.facts import Fact
 from monitoring_client.off_loop import begin_off_loop, off_loop
 from monitoring_client.recorder import Recorder
 
@@ -19,6 +22,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SECONDS_BETWEEN_HEARTBEATS = 1.0
+
+# The outermost task of a process may run inside of one of another process, such as automon-run's.
+_enclosing: ContextVar[str | None] = ContextVar("automon_task", default=os.environ.get("AUTOMON_TASK_ID") or None)
+
+
+def enclosing_task() -> str | None:
+    """Answer the id of the task that this code runs in."""
+    return _enclosing.get()
 
 
 class Task:
@@ -29,12 +40,15 @@ class Task:
         recorder: Recorder,
         task_type: str,
         input_size: int | None,
+        task_id: str | None,
         worker_id: str,
         component: str | None,
         severity: str,
-        task_id: str | None = None,
+        *,
+        durable: bool | None,
     ) -> None:
-        self.task_id = task_id or facts.new_task_id()
+        self.task_id = facts.new_task_id() if task_id is None else task_id
+        self.parent_id = enclosing_task()
         self.task_type = task_type
         self.input_size = input_size
         self.output_size: int | None = None
@@ -43,8 +57,11 @@ class Task:
         self._worker_id = worker_id
         self._component = component or task_type
         self._severity = severity
-        self._started_at = facts.now()
-        self._start_is_known = False
+        self._durable = durable
+        self._start: Fact | None = None
+        self._outer: Token[str | None] | None = None
+        self._status: str | None = None  # that the application has given
+        self._failure: str | None = None
         self._step: str | None = None
         self._next_heartbeat = 0.0
 
@@ -60,7 +77,7 @@ class Task:
             spent = self.step_timings.get(name, 0.0) + time.monotonic() - began
             self.step_timings[name] = round(spent, 6)
 
-    def progress(self, percent: float, step: str | None = None) -> bool:
+    def progress(self, percent: float | None = None, step: str | None = None) -> bool:
         """Record that the task is alive and how far it is, 0 to 100; the step is the current one unless given.
 
         Cheap enough for an inner loop: it is sent once a second at most. False when nothing was recorded now.
@@ -70,61 +87,137 @@ class Task:
         self._next_heartbeat = time.monotonic() + SECONDS_BETWEEN_HEARTBEATS
         return self._recorder.record(facts.heartbeat, self.task_id, percent, step or self._step, None)
 
-    def start(self) -> None:
-        self.__enter__()
+    def metric(self, name: str, value: float, unit: str | None = None) -> bool:
+        """Record a result of the task as a performance metric of its component, tagged with the task's id."""
+        tags = {"task_id": self.task_id}
+        return self._recorder.record(
+            facts.record_performance_metric, name, "result", value, unit, self._component, tags, None
+        )
 
-    def end(self, error: BaseException | None = None, *, status: str | None = None) -> None:
-        self._end(error, facts.now(), status)
+    def fail(self, message: str) -> None:
+        """Let the task end as failed, with this message, though it raises nothing."""
+        self._status, self._failure = "failed", message
+
+    def cancel(self) -> None:
+        """Let the task end as cancelled, though it raises nothing."""
+        self._status, self._failure = "cancelled", None
+
+    # Without `with`: for starts and ends that are calls in different places ------------------------------------------
+
+    def start(self) -> Self:
+        """Record that the task starts now."""
+        self._begin(datetime.now(timezone.utc))
+        return self
+
+    def end(self, error: BaseException | None = None, *, status: str | None = None) -> bool:
+        """Record that the task has ended, by this exception if there is one. `status` outranks what the exception says."""
+        if status is not None:
+            self._status = status
+        return self._finish(error, datetime.now(timezone.utc))
+
+    async def astart(self) -> Self:
+        """As `start`, while the event loop goes on."""
+        started_at = datetime.now(timezone.utc)
+        if not self._takes_time:
+            self._begin(started_at)
+            return self
+        import asyncio
+
+        try:
+            await off_loop(functools.partial(self._begin, started_at))
+        except asyncio.CancelledError as cancelled:  # nobody will end the task; its start is on its way
+            begin_off_loop(functools.partial(self._finish, cancelled, datetime.now(timezone.utc)))
+            raise
+        return self
+
+    async def aend(self, error: BaseException | None = None) -> None:
+        """As `end`, while the event loop goes on."""
+        ended_at = datetime.now(timezone.utc)
+        if self._takes_time:
+            await off_loop(functools.partial(self._finish, error, ended_at))
+        else:
+            self._finish(error, ended_at)
+
+    @property
+    def _takes_time(self) -> bool:
+        return self._recorder.waits if self._durable is None else self._durable
+
+    # With `with` ----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._started_at = facts.now()
-        self._start(self._recorder)
+        self._begin(datetime.now(timezone.utc))
+        self.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end(error, facts.now())
+        self.leave()
+        self._finish(error, datetime.now(timezone.utc))
 
     async def __aenter__(self) -> Self:
-        """As `with`, but the event loop goes on while the database is spoken to."""
-        import asyncio
-
-        self._started_at = facts.now()
-        try:
-            await off_loop(functools.partial(self._start, self._recorder))
-        except asyncio.CancelledError as cancelled:  # `async with` will not call __aexit__; the start is on its way
-            begin_off_loop(functools.partial(self._end, cancelled, facts.now()))
-            raise
+        await self.astart()
+        self.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await off_loop(functools.partial(self._end, error, facts.now()))
+        self.leave()
+        await self.aend(error)
 
-    def _start(self, recorder: Recorder) -> None:
-        self._start_is_known = recorder.record(
-            facts.start_task, self.task_id, self.task_type, self.input_size, self._worker_id, self._started_at
+    def enter(self) -> None:
+        """Make this the task that encloses what begins from here on."""
+        self._outer = _enclosing.set(self.task_id)
+
+    def leave(self) -> None:
+        """Make what enclosed this task enclose again."""
+        if self._outer is not None:
+            _enclosing.reset(self._outer)
+            self._outer = None
+
+    def _begin(self, started_at: datetime) -> None:
+        start = self._recorder.make(
+            facts.start_task,
+            self.task_id,
+            self.task_type,
+            self.input_size,
+            self._worker_id,
+            self.parent_id,
+            started_at,
         )
+        # Kept even if it could not be recorded: the end tells of it again.
+        self._start = None if start is None else start._replace(at_is_ours=True)
+        self._recorder.put(self._start, durable=self._durable)
 
-    def _end(self, error: BaseException | None, ended_at: datetime, status: str | None = None) -> None:
+    def _finish(self, error: BaseException | None, ended_at: datetime) -> bool:
         # When the application's own exception is on its way, none of ours may take its place.
         recorder = self._recorder if error is None else self._recorder.quiet()
-        ended_at = max(ended_at, self._started_at)
-        if not self._start_is_known:
-            self._start(recorder)  # the database was away then; it may be back
-        status = status or how_it_ended(error)
-        if error is not None and status == "failed":
-            self._record_error(recorder, error, ended_at)
-        recorder.record(
-            facts.complete_task, self.task_id, status, self.output_size, self.step_timings or None, error, ended_at
+        status = self._status or how_it_ended(error)
+        failure = (self._failure or error) if status == "failed" else None
+        if failure is not None:
+            self._record_error(recorder, failure)
+        if self._start is not None:
+            ended_at = max(ended_at, self._start.body["at"])  # clocks are set back now and then
+        steps = self.step_timings or None
+        end = recorder.make(
+            facts.complete_task, self._start, self.task_id, status, self.output_size, steps, failure, ended_at
+        )
+        if end is None:
+            return False
+        return recorder.put(
+            end._replace(at_is_ours=self._start is None or self._start.at_is_ours), durable=self._durable
         )
 
-    def _record_error(self, recorder: Recorder, error: BaseException, at: datetime) -> None:
-        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        kind, task_id, component = type(error).__name__, self.task_id, self._component
-        recorder.record(facts.record_error, task_id, kind, self._severity, error, component, trace, None, at)
+    def _record_error(self, recorder: Recorder, failure: str | BaseException) -> None:
+        kind, trace = "failure", None
+        if isinstance(failure, BaseException):
+            kind = type(failure).__name__
+            trace = _trace(failure)
+        error = recorder.make(
+            facts.record_error, self.task_id, kind, self._severity, failure, self._component, trace, None, None
+        )
+        recorder.put(error, durable=self._durable)
 
 
 def how_it_ended(error: BaseException | None) -> str:
@@ -136,3 +229,10 @@ def how_it_ended(error: BaseException | None) -> str:
     if isinstance(error, Exception) and type(error).__name__ != "CancelledError":  # concurrent.futures has one of these
         return "failed"
     return "cancelled"
+
+
+def _trace(error: BaseException) -> str | None:
+    try:
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except Exception:  # noqa: BLE001 - an exception whose own text fails
+        return None

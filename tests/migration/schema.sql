@@ -300,6 +300,14 @@ TABLE metric_hours WITH (fillfactor=70) ROW LEVEL SECURITY
     max_value double precision NOT NULL
     CREATE UNIQUE INDEX one_row_per_hour_of_measurements ON metric_hours USING btree (hour, metric_name, metric_type, component, unit, bucket)
 
+TYPE mixed_fact
+    -- A fact of any kind in a document: what is wrong with it, or what kind of fact it is, its moment and all that it says.
+    index bigint
+    mistake jsonb
+    kind text
+    at timestamp with time zone
+    said jsonb
+
 TABLE monitored_sources ROW LEVEL SECURITY
     -- The queues and hosts that have reported, so that a silent one is missed without a search through history.
     kind text NOT NULL
@@ -789,6 +797,10 @@ FUNCTION all_waiting(p_state rollup_state, p_limit integer) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What waiting_facts answers, as one value; NULL when nothing waits.
 
+FUNCTION apply_fact(p_kind text, p_at timestamp with time zone, p_said jsonb) RETURNS boolean
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Records a fact of a document by the function for its kind, and answers and raises what that does.
+
 FUNCTION apply_findings(p_alert_types text[], p_findings monitoring_finding[], p_now timestamp with time zone DEFAULT now(), p_resolve_only boolean DEFAULT false) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Turns the findings of the alert types named into alerts, transitions and deliveries, in one transaction; answers how many transitions it wrote. An open alert without a firing finding clears. Evaluations that come at once wait for each other; one that is older than what an alert has seen changes nothing.
@@ -1115,6 +1127,10 @@ FUNCTION fact_identity(p_at timestamp with time zone, VARIADIC p_content text[])
     SQL VOLATILE PARALLEL SAFE
     -- The identity of a fact: random when it happens now, derived from its content when its moment was given, so that a replay meets itself.
 
+FUNCTION fact_keys(p_kind text) RETURNS text[]
+    SQL IMMUTABLE PARALLEL SAFE
+    -- The keys that a fact of that kind may have in a document of any kind; NULL for an unknown kind.
+
 FUNCTION fact_moment(p_at timestamp with time zone) RETURNS timestamp with time zone
     SQL VOLATILE
     -- The moment of a fact: the one given, or now. Raises AM005 invalid_time for one more than a minute ahead, or before the year 2000.
@@ -1219,6 +1235,10 @@ FUNCTION has_come(p_moment timestamp with time zone, p_pause interval, p_now tim
     SQL IMMUTABLE PARALLEL SAFE
     -- Whether a moment has come that was set a pause ahead. One that is further ahead than its pause was set by a clock that has been put back since, and has come.
 
+FUNCTION has_numbers(p_fact jsonb) RETURNS boolean
+    SQL IMMUTABLE PARALLEL SAFE
+    -- Whether a fact has a key that should be a number.
+
 FUNCTION host_evidence(p_host text, p_measure text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- How a host was at its last sample, and the trend of six hours.
@@ -1306,6 +1326,10 @@ FUNCTION just_cleaned(p_table text, p_days double precision, p_now timestamp wit
 FUNCTION key_mistake(p_fact jsonb, p_keys text[]) RETURNS jsonb
     PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
     -- AM014 invalid_document of a fact that is no object or has a key that is not among those, as a value.
+
+FUNCTION kind_mistake(p_fact jsonb) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM014 invalid_document of what is no known kind of fact, as a value.
 
 FUNCTION late_findings(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1409,6 +1433,10 @@ FUNCTION number_in_words(p_value double precision) RETURNS text
     SQL IMMUTABLE PARALLEL SAFE
     -- A number as a person reads it: thousands separated, two digits behind the point at the most.
 
+FUNCTION numbers_mistake(p_fact jsonb) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- AM004 invalid_number of the first key of a fact that should be a number and is none, as a value; NULL when there is none.
+
 FUNCTION open_alert(p_finding monitoring_finding, p_now timestamp with time zone) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Opens an alert for a finding. Only apply_findings calls it.
@@ -1437,6 +1465,10 @@ FUNCTION prepare_days(p_now timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp, lock_timeout=1s
     -- Makes the partitions of yesterday, today and tomorrow, as far as that can be done within a second; false when it cannot.
 
+FUNCTION prepare_for_facts(p_facts mixed_fact[]) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Takes the lock and makes the partitions that these facts need.
+
 FUNCTION queue_evidence(p_queue_name text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- How a queue came to be as long as it is: an hour's beginning and end, its oldest task, what was done, and the trend of six hours.
@@ -1456,6 +1488,10 @@ FUNCTION raise_findings(p_findings monitoring_finding[], p_now timestamp with ti
 FUNCTION read_errors(p_errors jsonb) RETURNS error_fact[]
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Reads a document of errors; what is wrong with one stands beside it.
+
+FUNCTION read_facts(p_facts jsonb) RETURNS mixed_fact[]
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Reads a document of any kind of fact, in its order; what can be seen to be wrong with one stands beside it.
 
 FUNCTION read_performance_metrics(p_metrics jsonb) RETURNS metric_fact[]
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1486,6 +1522,11 @@ FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_erro
 FUNCTION record_errors(p_errors jsonb) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Records errors: an array of {"error_type", "severity", "error_message", "at", "component", "task_id", "stack_trace", "context", "id"}, at best a thousand. The moment and the id (a UUID), or without one the content, tell an error from others. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; an error is refused with AM001, AM003, AM005, AM006 or AM014. Raises AM014 for what is no array.
+    GRANT EXECUTE TO automon_writer
+
+FUNCTION record_facts(p_facts jsonb) RETURNS jsonb
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Records what has no bulk form of its own, in the order of the array: objects {"fact", "at", ...}, at best a thousand, where fact is start, heartbeat, end, health, queue or host and the other keys are the arguments, without p_, of start_task_tracking, record_task_heartbeat, complete_task_tracking, update_system_health, update_queue_metrics and record_host_sample. What these call false is known, what they raise is refused. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0. Raises AM014 for what is no array. Calls that report health, queues or hosts wait for each other until the end of their transactions: one call a transaction.
     GRANT EXECUTE TO automon_writer
 
 FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
@@ -1655,6 +1696,10 @@ FUNCTION running_tasks_evidence(p_task_type text, p_now timestamp with time zone
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The oldest running tasks of a type: worker, step, progress, last heartbeat.
 
+FUNCTION sample_mistake(p_value jsonb) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- AM014 invalid_document of a look at a host that is no object, as a value.
+
 FUNCTION seeing_seconds(p_from timestamp with time zone, p_to timestamp with time zone) RETURNS double precision
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The seconds between two moments without those in which automon was blind: what did not arrive then is neither silent nor late.
@@ -1712,6 +1757,10 @@ FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigi
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Refuses a moment without a time zone (AM006 naive_time).
     GRANT EXECUTE TO automon_writer
+
+FUNCTION stated(p_fact jsonb, p_key text) RETURNS jsonb
+    SQL IMMUTABLE PARALLEL SAFE
+    -- What a fact says under a key; NULL when it says null or nothing.
 
 FUNCTION step_of(p_step interval, p_at timestamp with time zone, p_to timestamp with time zone) RETURNS integer
     SQL IMMUTABLE PARALLEL SAFE

@@ -75,6 +75,9 @@ class Line:
     def fall_silent(self) -> None:
         self._speaks.clear()
 
+    def speak(self) -> None:
+        self._speaks.set()
+
     def cut(self) -> None:
         for end in self._sockets:
             with contextlib.suppress(OSError):

@@ -26,6 +26,7 @@ def test_the_documented_calls_store_what_they_say(database_url: str, rows: Rows)
     monitor.record_performance_metric("processing_duration", "response_time", 1.25, "seconds", "processor")
     monitor.update_system_health("api", "main_api", "healthy", response_time=12.5)
     monitor.update_system_health("api", "main_api", "unhealthy", failure_reason="timeout")
+    assert monitor.flush()
     dropped = monitor.dropped
     monitor.close()
 
@@ -99,6 +100,7 @@ def test_a_rejection_does_not_disturb_the_next_call(database_url: str, rows: Row
     with MonitoringClient(database_url) as monitor:
         monitor.complete_task("never-started")
         assert monitor.record_error(None, "E", "low", "boom", "c")
+        assert monitor.flush()
         assert monitor.dropped == 1
 
 
@@ -118,6 +120,7 @@ def test_a_moment_of_the_callers_own_is_not_changed(monitor: MonitoringClient) -
 def test_a_database_without_the_schema_is_told(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     with MonitoringClient(database_url, schema='no "such" schema') as monitor:
         monitor.start_task("work")
+        assert not monitor.flush(0.5)
 
     assert "has this database been migrated" in caplog.text
 
@@ -165,9 +168,11 @@ def test_from_environment_reads_the_dsn_and_the_schema(
     monkeypatch.setenv("AUTOMON_DSN", database_url)
     with MonitoringClient.from_environment(worker_id="env") as monitor:
         monitor.start_task("work")
+        assert monitor.flush()
     monkeypatch.setenv("AUTOMON_SCHEMA", "elsewhere")
     with MonitoringClient.from_environment() as monitor:
         monitor.start_task("work")
+        assert not monitor.flush(0.5)
 
     assert rows("SELECT worker_id FROM processing_metrics") == [("env",)]
     assert "elsewhere" in caplog.text

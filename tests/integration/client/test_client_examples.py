@@ -61,11 +61,11 @@ def test_the_integration_example_takes_the_dsn_from_the_environment(database_url
     assert run("integration_example.py", AUTOMON_DSN=database_url).returncode == 0
 
 
-def test_the_integration_example_says_when_nothing_could_be_recorded() -> None:
+def test_the_integration_example_says_when_the_database_is_away() -> None:
     ran = run("integration_example.py", "--dsn", "postgresql://app:s3cr3t-pw@127.0.0.1:1/work")
 
     assert ran.returncode == 1
-    assert "could not be recorded" in ran.stderr
+    assert "could not be reached" in ran.stderr
     assert "s3cr3t-pw" not in ran.stdout + ran.stderr
 
 

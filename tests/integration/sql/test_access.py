@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
 from automon.migrate import manifest, migrate
 from tests.integration.sql.outbox import stop
@@ -17,7 +18,7 @@ from tests.integration.sql.test_catalogue import CORE_TABLES, RECORDING, VIEWS
 from tests.support.calls import Calls, channel
 from tests.support.sessions import THROUGH_POOLER
 
-RECORDING_MANY = {"record_tasks", "record_errors", "record_performance_metrics"}
+RECORDING_MANY = {"record_tasks", "record_errors", "record_performance_metrics", "record_facts"}
 READING = {
     "tasks_between", "errors_between", "rollup_lag", "storage_report",
     "get_dashboard_summary", "get_task_statistics", "get_component_uptime", "get_alert_story", "evaluate_error_rate", "evaluate_critical_errors", "evaluate_failure_rate",
@@ -233,6 +234,8 @@ def test_a_writer_records_every_kind_of_fact(calls: Calls) -> None:
     assert calls("update_system_health", "api", "main", "healthy") is True
     assert calls("update_queue_metrics", "mail", 3) is True
     assert calls("record_host_sample", "host-1", {"cpu_percent": 3}) is True
+    queue = {"fact": "queue", "queue_name": "mail", "pending": 3, "at": "2021-03-04T05:06:07Z"}
+    assert calls("record_facts", Jsonb([queue]))["stored"] == 1
 
 
 def test_a_writer_records_into_a_day_that_has_no_partition_yet(calls: Calls) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
@@ -104,15 +104,43 @@ def test_a_coroutine_outside_of_asyncio_runs_too(monitor: MonitoringClient) -> N
     assert stopped.value.value == 42
 
 
-def plain_generator() -> Iterator[int]:
-    yield 1
+def test_a_generator_goes_on_as_before_when_it_is_tracked(monitor: MonitoringClient) -> None:
+    @monitor.tracked("numbers")
+    def numbers() -> Generator[int, str, str]:
+        said = yield 1
+        try:
+            yield len(said)
+        except KeyError as error:
+            yield error.args[0]
+        return "end"
+
+    steps = numbers()
+    assert (next(steps), steps.send("four"), steps.throw(KeyError(7))) == (1, 4, 7)
+    with pytest.raises(StopIteration) as stopped:
+        next(steps)
+    assert stopped.value.value == "end"
 
 
-async def async_generator() -> AsyncIterator[int]:
-    yield 1
+def test_an_asynchronous_generator_goes_on_as_before_when_it_is_tracked(monitor: MonitoringClient) -> None:
+    closed: list[str] = []
 
+    @monitor.tracked("numbers")
+    async def numbers() -> AsyncGenerator[int, str]:
+        try:
+            said = yield 1
+            try:
+                yield len(said)
+            except KeyError as error:
+                yield error.args[0]
+            yield 8
+        finally:
+            closed.append("closed")
 
-@pytest.mark.parametrize("generator", [plain_generator, async_generator])
-def test_a_generator_cannot_be_tracked(monitor: MonitoringClient, generator: Callable[[], object]) -> None:
-    with pytest.raises(TypeError, match=generator.__qualname__):
-        monitor.tracked("numbers")(generator)
+    async def main() -> list[int]:
+        steps = numbers()
+        answers = [await anext(steps), await steps.asend("four"), await steps.athrow(KeyError(7))]
+        await steps.aclose()
+        return answers
+
+    assert asyncio.run(main()) == [1, 4, 7]
+    assert closed == ["closed"]

@@ -1,0 +1,261 @@
+"""How facts get from memory to the database: straight while it answers, by the spool while it does not, in their order either way."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from monitoring_client import facts
+from monitoring_client.buffer import Buffer
+from monitoring_client.errors import DatabaseUnavailableError, MonitoringError, SettingError
+from monitoring_client.facts import Fact, readable
+from monitoring_client.losses import Losses
+from monitoring_client.rows import Row, condense, encode
+from monitoring_client.spool import SpoolError
+
+if TYPE_CHECKING:
+    from monitoring_client.exchange import Bell
+    from monitoring_client.link import Link
+    from monitoring_client.spool import Spool
+
+LARGEST_BATCH = 1000
+SHORTEST_PAUSE = 0.5  # seconds before the next attempt, doubled with each that fails
+LONGEST_PAUSE = 15.0
+SECONDS_BETWEEN_LOOKS = 30.0  # at what other processes have left behind
+SOME = 500  # facts that a caller moves to the spool when memory is full: a few milliseconds
+PATIENCE_OF_CALLERS = 0.05  # seconds
+SECONDS_WITHOUT_SPOOL = 10.0  # after it could not be used
+SECONDS_BETWEEN_LINES = 60.0  # in the log, and in the database's count of what was lost
+
+logger = logging.getLogger("automon_client")
+
+
+class Delivery:
+    """`round` is for one thread; `keep` and the questions are for all. The order is: in flight, waiting, buffer; after what is in the spool."""
+
+    def __init__(self, buffer: Buffer, link: Link, spool: Spool | None, losses: Losses) -> None:
+        self._buffer = buffer
+        self._link = link
+        self._spool = spool
+        self._losses = losses
+        self._order = threading.RLock()
+        self._in_flight: list[Row] = []
+        self._in_flight_is_kept = False
+        self._waiting: list[Row] = []
+        self._batch = LARGEST_BATCH
+        self._failures = 0
+        self._is_hopeless = False  # the DSN cannot be read; what nobody can ever deliver is not worth a place on disk
+        self._follows = False  # another process sends from the spool
+        self._next_attempt = 0.0
+        self._next_look = 0.0
+        self._next_use_of_spool = 0.0
+        self._next_line = 0.0
+        self._next_report = 0.0
+
+    # Questions ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last attempt to reach the database has failed."""
+        return self._failures > 0
+
+    @property
+    def memory_is_empty(self) -> bool:
+        with self._order:
+            return not (self._buffer or self._waiting or self._in_flight)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything that this process recorded is in the database."""
+        return self.memory_is_empty and not self._spool_holds_ours()
+
+    @property
+    def may_progress(self) -> bool:
+        """Whether another round at once could do more than the last one did."""
+        return not (self.is_away or self._follows)
+
+    def hurry(self) -> None:
+        """Let the next round try at once, whatever the last attempt has brought."""
+        self._next_attempt = self._next_look = 0.0
+
+    # Forks ----------------------------------------------------------------------------------------------------------
+
+    def come_to_rest(self, seconds: float) -> bool:
+        """Hold every other thread back from what a forked child could never finish. False when it takes too long."""
+        return self._order.acquire(timeout=seconds)
+
+    def go_on(self) -> None:
+        self._order.release()
+
+    # Rounds ---------------------------------------------------------------------------------------------------------
+
+    def round(self, bell: Bell) -> None:
+        """Deliver what can be delivered now, and bring the rest to safety. Raises what `bell` raises."""
+        if time.monotonic() >= self._next_attempt:
+            try:
+                self._report_losses()
+                self._send_from_memory(bell)
+                self._send_from_spool(bell)
+            except DatabaseUnavailableError as error:
+                self._pause(error)
+            else:
+                self._go_on()
+        if self.is_away or self._spool_holds_ours():
+            self.keep()
+
+    def _send_from_memory(self, bell: Bell) -> None:
+        while not self._spool_holds_ours():
+            with self._order:
+                if not self._waiting:
+                    self._waiting = encode(self._buffer.take(self._batch))
+                self._in_flight, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
+                if not self._in_flight:
+                    return
+            try:
+                self._store(self._in_flight, bell)
+            except BaseException:
+                with self._order:
+                    if not self._in_flight_is_kept:
+                        self._waiting = self._in_flight + self._waiting
+                    self._in_flight, self._in_flight_is_kept = [], False
+                raise
+            with self._order:
+                self._in_flight, self._in_flight_is_kept = [], False
+
+    def _send_from_spool(self, bell: Bell) -> None:
+        spool = self._spool
+        if spool is None or not (self._spool_holds_ours() or time.monotonic() >= self._next_look):
+            return
+        self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+        try:
+            self._follows = False
+            if not spool.holds_any():
+                return
+            if not spool.lead():
+                self._follows = True
+                return
+            try:
+                while rows := spool.oldest(self._batch):
+                    self._store(condense(rows), bell)
+                    spool.remove(rows)
+                    bell.answer()
+            finally:
+                spool.give_up_lead()
+        except MonitoringError as error:
+            if isinstance(error, DatabaseUnavailableError):
+                raise
+            self._do_without_spool(error)
+
+    def _store(self, rows: list[Row], bell: Bell) -> None:
+        for refusal in self._link.store(rows, bell):
+            self._losses.add(f"the database refused {refusal.row.kind}: {refusal.error}")
+        self._batch = min(LARGEST_BATCH, 2 * self._batch)
+
+    def _pause(self, error: DatabaseUnavailableError) -> None:
+        self._failures += 1
+        self._is_hopeless = isinstance(error, SettingError)
+        self._batch = max(1, self._batch // 2)
+        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** min(self._failures - 1, 10))
+        # Not all at once, where many processes wait for one database.
+        self._next_attempt = time.monotonic() + pause * random.uniform(0.7, 1.3)  # noqa: S311 - no secret
+        if time.monotonic() >= self._next_line:
+            self._next_line = math.inf if self._is_hopeless else time.monotonic() + SECONDS_BETWEEN_LINES
+            logger.warning("automon: facts wait %s: %s", self._where_they_wait(), readable(error))
+
+    def _go_on(self) -> None:
+        if self._failures:
+            logger.info("automon: the database answers again")
+        self._failures = 0
+
+    def _where_they_wait(self) -> str:
+        if self._spool is None or self._spool_is_unusable():
+            return "in memory"
+        return f"in {self._spool.path}"
+
+    def _report_losses(self) -> None:
+        if time.monotonic() < self._next_report:
+            return
+        lost = self._losses.take_unreported()
+        if lost:
+            self._next_report = time.monotonic() + SECONDS_BETWEEN_LINES
+            fact = facts.record_performance_metric("automon_client_dropped", "count", lost, "facts", None, None, None)
+            with self._order:
+                self._waiting += encode([fact])
+
+    # The spool ------------------------------------------------------------------------------------------------------
+
+    def keep(self, more: Iterable[Fact] = ()) -> bool:
+        """Move all that is in memory to the spool, and these facts after it. False when there is none that can be used.
+
+        With facts of its own, raises FullError or SpoolError instead: these facts are not taken then, and the others stay.
+        """
+        own = encode(more)
+        with self._order:
+            if not own and (self._spool is None or self._spool_is_unusable()):
+                return False
+            try:
+                while True:
+                    self._waiting += encode(self._buffer.take(LARGEST_BATCH))
+                    if not self._buffer:
+                        self._append(own)
+                        return True
+                    self._append([])
+            except MonitoringError as error:
+                if own:
+                    raise
+                self._do_without_spool(error)
+                return False
+
+    def _append(self, own: list[Row]) -> None:
+        """Append what is in flight, what waits, and these rows to the spool, in this order, all or nothing."""
+        if self._spool is None:
+            raise SpoolError("the client has no spool")
+        flying = [] if self._in_flight_is_kept else self._in_flight
+        self._spool.append([*flying, *self._waiting, *own])
+        self._in_flight_is_kept = bool(self._in_flight)
+        self._waiting = []
+
+    def keep_some(self) -> bool:
+        """Move the oldest facts in memory to the spool, if that takes no more than milliseconds. False when it cannot be done."""
+        if self._spool is None or self._spool_is_unusable() or not self._order.acquire(timeout=PATIENCE_OF_CALLERS):
+            return False
+        try:
+            self._waiting += encode(self._buffer.take(SOME))
+            self._append([])
+        except MonitoringError as error:
+            self._do_without_spool(error)
+            return False
+        finally:
+            self._order.release()
+        return True
+
+    def give_up(self) -> int:
+        """Drop what is in memory, and answer how many facts these were."""
+        with self._order:
+            lost = len(self._buffer.take(sys.maxsize)) + len(self._waiting) + len(self._in_flight)
+            self._waiting, self._in_flight = [], []
+            return lost
+
+    def _spool_holds_ours(self) -> bool:
+        if self._spool is None or self._spool_is_unusable():
+            return False
+        try:
+            return self._spool.holds_ours()
+        except MonitoringError as error:
+            self._do_without_spool(error)
+            return False
+
+    def _spool_is_unusable(self) -> bool:
+        return self._is_hopeless or time.monotonic() < self._next_use_of_spool
+
+    def _do_without_spool(self, error: MonitoringError) -> None:
+        self._next_use_of_spool = time.monotonic() + SECONDS_WITHOUT_SPOOL
+        if time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+            logger.warning("automon: no facts can be kept on disk now, they wait in memory: %s", readable(error))

@@ -1,0 +1,288 @@
+"""Takes facts from the application, and has a thread deliver them.
+
+    add()  ──▶ buffer ──▶ database
+                 │  away     ▲
+                 ▼           │ in order, one process at a time
+    keep() ──▶ spool ────────┘
+
+The thread begins with the first fact. It steps aside for a fork, so that no child inherits a lock or a file in the middle of
+something, and it is given two seconds when the program ends; what is not delivered by then stays in the spool.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from monitoring_client import forks
+from monitoring_client.buffer import MOST_FACTS, Buffer
+from monitoring_client.errors import DatabaseUnavailableError, FullError
+from monitoring_client.facts import Fact
+from monitoring_client.losses import Losses
+
+if TYPE_CHECKING:
+    from monitoring_client.bell import Bell
+    from monitoring_client.delivery import Delivery
+    from monitoring_client.link import Link
+    from monitoring_client.spool import Spool
+
+LINGER = 0.1  # seconds that facts wait for company; what a kill without warning can cost, unless they were kept
+LINGER_AWAY = 0.5
+LOOK_EVERY = 30.0
+EXIT_SECONDS = 2.0
+STOP_SECONDS = 1.0
+
+logger = logging.getLogger("automon_client")
+_running: set[Outbox] = set()
+
+
+class CalledOffError(Exception):
+    """The thread is to stop at once, in the middle of what it does."""
+
+
+class Outbox:
+    """Safe to use from any thread and signal handler, and in the children of a fork."""
+
+    def __init__(self, link: Link, spool: Spool | None, losses: Losses, *, most_facts: int = MOST_FACTS) -> None:
+        self._link = link
+        self._spool = spool
+        self._losses = losses
+        self._buffer = Buffer(self._wake, most_facts)
+        self._closed = False
+        self._resumes = self._calmed = False  # what a fork has interrupted
+        self._begin()
+        forks.watch(self)
+
+    def _begin(self) -> None:
+        self._delivery: Delivery | None = None  # made with the first fact: what it needs is loaded then
+        self._making = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._bell: Bell | None = None
+        self._stopping = False  # at once, in the middle of anything
+        self._leaving = False  # when everything is delivered or kept
+        self._flushes: list[threading.Event] = []
+
+    # For the application --------------------------------------------------------------------------------------------
+
+    def add(self, fact: Fact, text: int = 0) -> None:
+        """Take a fact that holds so many characters of text. Raises FullError, or DatabaseUnavailableError once closed."""
+        if self._closed:
+            raise DatabaseUnavailableError("the client is closed")
+        if not self._buffer.add(fact, text):
+            # The thread cannot keep up, so the caller does a little of its work.
+            self._make_delivery().keep_some()
+            if not self._buffer.add(fact, text):
+                raise FullError(f"{len(self._buffer)} facts wait in memory already, and the disk takes no more")
+
+    def keep(self, fact: Fact) -> None:
+        """Take a fact; when this returns, it is on disk. Raises FullError or SpoolError, or DatabaseUnavailableError once closed."""
+        if self._closed:
+            raise DatabaseUnavailableError("the client is closed")
+        self._make_delivery().keep([fact])
+        if self._buffer.unwatched:
+            self._buffer.notice()
+
+    def flush(self, timeout: float) -> bool:
+        """Hurry, and wait until everything that was recorded is in the database. False when it is not after `timeout` seconds."""
+        delivery = self._make_delivery()
+        done = threading.Event()
+        self._flushes.append(done)
+        delivery.hurry()
+        self._wake()
+        return done.wait(timeout)
+
+    def close(self, timeout: float) -> None:
+        """Deliver for `timeout` seconds, keep the rest on disk, and end. Facts that come later are refused."""
+        self._closed = True
+        self.settle(timeout)
+        self.release()
+
+    def abandon(self) -> None:
+        """As `close`, but leave the rest to the thread: for a client that nobody holds any more."""
+        self._closed = self._leaving = True
+        self._ring()
+
+    def settle(self, timeout: float) -> None:
+        """Deliver for `timeout` seconds and keep the rest on disk; without a spool it is lost."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            self._leaving = True
+            self._end_thread(thread, timeout)
+            self._leaving = False
+        if self._delivery is not None and not self._delivery.keep():
+            lost = self._delivery.give_up()
+            if lost:
+                self._losses.add("the program ended while the database was away, and no spool could be used", lost)
+
+    def release(self) -> None:
+        """Close the connection and the file; both open again when they are needed."""
+        self._link.close()
+        if self._spool is not None:
+            self._spool.close()
+
+    # The thread -----------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._start()
+        elif self._bell is not None:
+            self._bell.ring()
+
+    def _start(self) -> None:
+        with self._making:
+            if self._thread is not None:
+                return
+            if not _process_ends:
+                # Loads nothing here, in the application's time; the thread does.
+                self._thread = threading.Thread(target=self._run, name="automon-client", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the system has no more threads
+                    self._thread = None
+                else:
+                    _running.add(self)
+                    _prepare_for_the_end()
+                    return
+        self._make_delivery().keep()
+
+    def _make_delivery(self) -> Delivery:
+        with self._making:
+            if self._delivery is None:
+                from monitoring_client.delivery import Delivery
+
+                self._delivery = Delivery(self._buffer, self._link, self._spool, self._losses)
+            return self._delivery
+
+    def _run(self) -> None:
+        if self._thread is not threading.current_thread():  # a signal handler has started another one meanwhile
+            return
+        try:
+            self._deliver()
+        except CalledOffError:
+            pass
+        except Exception:  # a mistake in here must not stay silent, nor end the reporting for ever
+            logger.exception("automon: the sender failed, and begins anew with the next fact")
+        finally:
+            bell, self._bell = self._bell, None
+            if bell is not None:
+                bell.close()
+            if self._closed:
+                self.release()
+            self._thread = None
+            self._buffer.unwatched = True
+            _running.discard(self)
+
+    def _deliver(self) -> None:
+        from monitoring_client.bell import Bell
+
+        if self._bell is None:
+            self._bell = Bell(self._on_ring)
+        bell, delivery = self._bell, self._make_delivery()
+        while True:
+            self._rest(bell, delivery)
+            delivery.round(bell)
+            if delivery.is_done:
+                self._answer_flushes()
+            if self._leaving and (delivery.memory_is_empty or delivery.is_away):
+                return
+
+    def _rest(self, bell: Bell, delivery: Delivery) -> None:
+        """Wait until there is something to do, and then a moment for more of it."""
+        if not self._is_urgent and delivery.is_done:
+            self._buffer.unwatched = True
+            if not self._buffer:
+                bell.wait(LOOK_EVERY)
+            self._buffer.unwatched = False
+        self._on_ring()
+        if not self._is_urgent:
+            bell.wait(LINGER_AWAY if delivery.is_away else LINGER)
+        elif not (self._leaving or delivery.may_progress):
+            bell.wait(LINGER / 5)
+        self._on_ring()
+
+    @property
+    def _is_urgent(self) -> bool:
+        return bool(self._leaving or self._stopping or self._flushes or self._buffer.is_filling)
+
+    def _on_ring(self) -> None:
+        """Do in the thread what a ring asks for, whatever it is at."""
+        if self._stopping:
+            raise CalledOffError
+        if self._buffer.is_filling and self._delivery is not None:
+            self._delivery.keep()
+
+    def _answer_flushes(self) -> None:
+        flushes, self._flushes = self._flushes, []
+        for done in flushes:
+            done.set()
+
+    def _end_thread(self, thread: threading.Thread, timeout: float) -> None:
+        self._ring()
+        thread.join(timeout)
+        if thread.is_alive():
+            self._stopping = True
+            self._ring()
+            thread.join(STOP_SECONDS)
+            self._stopping = False
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
+
+    # Forks ----------------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        thread = self._thread
+        self._resumes = thread is not None
+        if thread is not None and thread is not threading.current_thread():
+            self._end_thread(thread, 0.0)
+        self._calmed = self._delivery is not None and self._delivery.come_to_rest(STOP_SECONDS)
+
+    def after_fork_in_parent(self) -> None:
+        if self._calmed and self._delivery is not None:
+            self._delivery.go_on()
+        if self._resumes:
+            self._start()
+
+    def after_fork_in_child(self) -> None:
+        self._link.after_fork()
+        if self._spool is not None:
+            self._spool.after_fork()
+        if self._bell is not None:
+            self._bell.close()
+        self._losses.forget()
+        self._buffer.forget()
+        self._begin()
+
+
+_process_ends = False
+_prepared: set[int] = set()
+
+
+def _prepare_for_the_end() -> None:
+    """Have what runs settled when this process ends. A worker process of multiprocessing ends without calling atexit."""
+    if os.getpid() in _prepared:
+        return
+    _prepared.add(os.getpid())
+    for name in ("multiprocessing.util", "billiard.util"):
+        if name in sys.modules:
+            sys.modules[name].Finalize(None, _settle_all, exitpriority=10)
+
+
+@atexit.register
+def _settle_at_exit() -> None:
+    global _process_ends  # noqa: PLW0603 - it is the process that ends
+    _process_ends = True
+    _settle_all()
+
+
+def _settle_all() -> None:
+    deadline = time.monotonic() + EXIT_SECONDS
+    for outbox in list(_running):
+        outbox.settle(max(0.0, deadline - time.monotonic()))
+        outbox.release()
