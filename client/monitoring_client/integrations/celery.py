@@ -78,12 +78,13 @@ class _Runs:
     def on_prerun(self, task_id: str, task: Any, **_signal: Any) -> None:
         if self._is_watched(task):
             run = self._running[task_id] = self._new_run(task, task_id)
-            run.start()
+            run.start().enter()
 
     def on_postrun(self, task_id: str, retval: Any, state: str | None, **_signal: Any) -> None:
         run = self._running.pop(task_id, None)
         if run is None:
             return
+        run.leave()
         if state == "SUCCESS":
             run.end()
         elif state == "FAILURE" or (state == "REJECTED" and not retval.requeue):
@@ -107,8 +108,11 @@ class _Runs:
             self._end_elsewhere(sender, request.id, None, "cancelled")
 
     def on_revoked(self, sender: Any, request: Any, terminated: bool, expired: bool, **_signal: Any) -> None:
-        reason = "terminated" if terminated else "expired" if expired else "revoked"
-        self._end_elsewhere(sender, request.id, TaskRevokedError(reason), "cancelled")
+        if terminated:
+            self._end_elsewhere(sender, request.id, TaskRevokedError("terminated"), "cancelled")
+        elif self._is_watched(sender):  # it never began
+            reason = TaskRevokedError("expired" if expired else "revoked")
+            self._new_run(sender, request.id).start().end(reason, status="cancelled")
 
     def on_shutdown(self, **_signal: Any) -> None:
         self._monitor.flush(FLUSH_SECONDS)
@@ -125,14 +129,19 @@ class _Runs:
         return again
 
     def _new_run(self, task: Any, task_id: str) -> Task:
-        return self._monitor.task(task.name, task_id=task_id, worker_id=task.request.hostname or self._worker_name)
+        run = self._monitor.task(task.name, task_id=task_id, worker_id=task.request.hostname or self._worker_name)
+        if task.request.parent_id != task_id:  # as that of a retry may be
+            run.parent_id = task.request.parent_id or run.parent_id
+        return run
 
     def _end_elsewhere(self, task: Any, task_id: str, error: BaseException | None, status: str) -> None:
-        """End a run whose process is gone, or one that never began: if its start was recorded, that one stands."""
-        if self._is_watched(task):
-            run = self._new_run(task, task_id)
-            run.start()
-            run.end(error, status=status)
+        """End a run whose process is gone, and with it, perhaps, the start: where that was recorded, it stands."""
+        if not self._is_watched(task):
+            return
+        self._new_run(task, task_id).start()
+        if error is not None and status == "failed":
+            self._monitor.record_error(task_id, type(error).__name__, "medium", error, task.name)
+        self._monitor.complete_task(task_id, status, error_message=error)
 
 
 def _is_the_worker_itself() -> bool:

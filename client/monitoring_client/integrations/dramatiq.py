@@ -56,11 +56,13 @@ class _Runs(Middleware):
     ) -> None:
         run = self._running.get(message.message_id)
         if run is not None:
+            run.task.leave()
             run.error = exception
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         run = self._running.get(message.message_id) or self._begin(message)
         del self._running[message.message_id]
+        run.task.leave()
         run.task.end(SkipMessage("the message was skipped"), status="cancelled")
 
     def before_ack(self, broker: Broker, message: MessageProxy) -> None:
@@ -76,7 +78,7 @@ class _Runs(Middleware):
     def _begin(self, message: MessageProxy) -> _Run:
         task = self._monitor.task(message.actor_name, task_id=message.message_id)
         run = self._running[message.message_id] = _Run(task, message)
-        task.start()
+        task.start().enter()
         return run
 
     def _end(self, message: MessageProxy) -> None:

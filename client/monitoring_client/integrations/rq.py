@@ -42,10 +42,11 @@ class ReportsJobs(BaseWorker):
 
     def perform_job(self, job: Job, queue: Queue, *args: Any, **kwargs: Any) -> bool:
         self._run, self._error = self._new_run(job), None
-        self._run.start()
+        self._run.start().enter()
         try:
             return super().perform_job(job, queue, *args, **kwargs)
         finally:
+            self._run.leave()
             self._end_run(self._run, job)
             self._run = None
             report_queues([queue], self.monitor)
@@ -58,11 +59,8 @@ class ReportsJobs(BaseWorker):
 
     def handle_job_failure(self, job: Job, queue: Queue, *args: Any, **kwargs: Any) -> None:
         super().handle_job_failure(job, queue, *args, **kwargs)
-        if self._run is None:  # it ran in a process that is gone; if its start was recorded, that one stands
-            run = self._new_run(job)
-            run.start()
-            self._error = JobLostError(kwargs.get("exc_string") or "the process of the job is gone")
-            self._end_run(run, job)
+        if self._run is None:
+            self._end_elsewhere(job, kwargs.get("exc_string") or "the process of the job is gone")
 
     def _new_run(self, job: Job) -> Task:
         return self.monitor.task(_name_of(job), task_id=job.id, worker_id=self.name)
@@ -73,8 +71,16 @@ class ReportsJobs(BaseWorker):
             run.end()
         elif status == JobStatus.FAILED:
             run.end(self._error or JobLostError("no attempt is left"))
-        else:  # it waits for its next attempt, or was stopped
+        else:  # it waits for its next attempt
             run.end(self._error, status="cancelled")
+
+    def _end_elsewhere(self, job: Job, reason: str) -> None:
+        """End a run whose process is gone, and with it, perhaps, the start: where that was recorded, it stands."""
+        self._new_run(job).start()
+        has_failed = job.get_status(refresh=False) == JobStatus.FAILED  # and was neither stopped nor is to be retried
+        if has_failed:
+            self.monitor.record_error(job.id, JobLostError.__name__, "medium", reason, _name_of(job))
+        self.monitor.complete_task(job.id, "failed" if has_failed else "cancelled", error_message=reason)
 
 
 def report_queues(queues: Iterable[Queue], monitor: MonitoringClient) -> None:
