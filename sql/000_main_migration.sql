@@ -178,7 +178,7 @@ SELECT begin_migration('012_services.sql', 'c72ef25676bf8c2e280df9f32b1f01959764
 \if :pending
 \ir 012_services.sql
 \endif
-SELECT begin_migration('013_bulk.sql', '3af0a9aa7e51917648b2662efdd83f706b6f8be0450684095176bd464cd6864a') AS pending \gset
+SELECT begin_migration('013_bulk.sql', '4c9dd6ca04b594558642336b86117bb613a6129ebe41d5be59c7dc89006cfa6f') AS pending \gset
 \if :pending
 \ir 013_bulk.sql
 \endif
@@ -202,7 +202,7 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('019_existing_tables.sql', 'fe46f7d2e26a3e62f36166fc544f7e7fcac2970fe4ecfc168d91d4f93d0d3e2b') AS pending \gset
+SELECT begin_migration('019_existing_tables.sql', 'f9f190f0ce24360994499b35f6e823668830b90f6281c2a50f1b04ff11b74e71') AS pending \gset
 \if :pending
 \ir 019_existing_tables.sql
 \endif

@@ -336,7 +336,7 @@ DO $do$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_type t WHERE t.typname = 'task_fact' AND t.typnamespace = quote_ident(current_schema())::regnamespace) THEN
         CREATE TYPE task_fact AS (
             index bigint, mistake jsonb, task_id text, task_type text, worker_id text, status text, start_time timestamptz, end_time timestamptz,
-            input_size bigint, output_size bigint, step_timings jsonb, error_message text
+            input_size bigint, output_size bigint, step_timings jsonb, error_message text, parent_task_id text
         );
     END IF;
 END $do$;
@@ -345,7 +345,7 @@ COMMENT ON TYPE task_fact IS 'A task in a document: what is wrong with it, or wh
 CREATE OR REPLACE FUNCTION task_keys() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT ARRAY['task_id', 'task_type', 'started_at', 'ended_at', 'status', 'input_size', 'output_size', 'worker_id', 'step_timings', 'error_message'];
+    SELECT ARRAY['task_id', 'task_type', 'started_at', 'ended_at', 'status', 'input_size', 'output_size', 'worker_id', 'step_timings', 'error_message', 'parent_task_id'];
 END;
 COMMENT ON FUNCTION task_keys() IS 'The keys that a task in a document may have.';
 
@@ -359,7 +359,7 @@ BEGIN
     RETURN ARRAY(
         SELECT ROW(j.index, j.mistake, j.task_id, j.task_type, j.fact->>'worker_id', j.status, j.started_at, j.ended_at,
                    CASE WHEN j.mistake IS NULL THEN j.input_size::bigint END, CASE WHEN j.mistake IS NULL THEN j.output_size::bigint END,
-                   NULLIF(j.fact->'step_timings', 'null'), j.fact->>'error_message')::public.task_fact
+                   NULLIF(j.fact->'step_timings', 'null'), j.fact->>'error_message', j.parent_task_id)::public.task_fact
         FROM (
             SELECT r.*, CASE
                 WHEN NOT public.is_fact(r.fact, public.task_keys()) THEN public.key_mistake(r.fact, public.task_keys())
@@ -367,6 +367,7 @@ BEGIN
                 WHEN NOT public.can_have_happened(r.started_at, c_now) THEN public.time_mistake(r.started_at, c_now)
                 WHEN NOT public.is_name(r.task_id) THEN public.name_mistake('task_id', r.task_id)
                 WHEN NOT public.is_name(r.task_type) THEN public.name_mistake('task_type', r.task_type)
+                WHEN r.parent_task_id IS NOT NULL AND NOT public.is_name(r.parent_task_id) THEN public.name_mistake('parent_task_id', r.parent_task_id)
                 WHEN NOT public.is_count(r.input_size) THEN public.count_mistake('input_size', r.input_size)
                 WHEN r.ended_at IS NULL THEN public.moment_mistake('ended_at', r.end_text)
                 WHEN NOT public.can_have_happened(r.ended_at, c_now) THEN public.time_mistake(r.ended_at, c_now)
@@ -378,6 +379,7 @@ BEGIN
                 SELECT t.*, public.moment_of(t.start_text, c_fine) AS started_at, public.moment_of(t.end_text, c_fine) AS ended_at
                 FROM (
                     SELECT e.n - 1 AS index, e.fact, e.fact->>'started_at' AS start_text, e.fact->>'ended_at' AS end_text, e.fact->>'task_id' AS task_id, e.fact->>'task_type' AS task_type,
+                        e.fact->>'parent_task_id' AS parent_task_id,
                         CASE WHEN e.fact ? 'status' THEN e.fact->>'status' ELSE 'completed' END AS status,
                         NULLIF(e.fact->'input_size', 'null') AS input_size, NULLIF(e.fact->'output_size', 'null') AS output_size
                     FROM jsonb_array_elements(p_tasks) WITH ORDINALITY AS e (fact, n)
@@ -413,19 +415,20 @@ BEGIN
         USING (SELECT DISTINCT ON (f.start_time, f.task_id) f.* FROM unnest(v_facts) AS f WHERE f.mistake IS NULL ORDER BY f.start_time, f.task_id, f.index) AS f
         WHERE r.task_id = f.task_id AND r.start_time = f.start_time
         RETURNING r.id, r.task_id, r.task_type, r.worker_id, f.status, r.start_time, f.end_time, r.input_size, f.output_size,
-            r.heartbeat_at, r.progress, r.current_step, f.step_timings, f.error_message)
+            r.heartbeat_at, r.progress, r.current_step, f.step_timings, f.error_message, r.parent_task_id)
     INSERT INTO public.processing_metrics_history (
         id, task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size,
-        heartbeat_at, progress, current_step, step_timings, error_message)
+        heartbeat_at, progress, current_step, step_timings, error_message, parent_task_id)
     SELECT e.id, e.task_id, e.task_type, e.worker_id, e.status, e.start_time, e.end_time, extract(epoch FROM e.end_time - e.start_time), e.input_size, e.output_size,
-        e.heartbeat_at, e.progress, e.current_step, e.step_timings, e.error_message
+        e.heartbeat_at, e.progress, e.current_step, e.step_timings, e.error_message, e.parent_task_id
     FROM ended AS e;
     GET DIAGNOSTICS v_ended = ROW_COUNT;
 
     INSERT INTO public.processing_metrics_history (
-        task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size, step_timings, error_message)
+        task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size, step_timings, error_message, parent_task_id)
     SELECT DISTINCT ON (f.start_time, f.task_id)
-        f.task_id, f.task_type, f.worker_id, f.status, f.start_time, f.end_time, extract(epoch FROM f.end_time - f.start_time), f.input_size, f.output_size, f.step_timings, f.error_message
+        f.task_id, f.task_type, f.worker_id, f.status, f.start_time, f.end_time, extract(epoch FROM f.end_time - f.start_time), f.input_size, f.output_size, f.step_timings, f.error_message,
+        f.parent_task_id
     FROM unnest(v_facts) AS f
     WHERE f.mistake IS NULL AND NOT EXISTS (
         SELECT FROM public.processing_metrics_history h
@@ -438,7 +441,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION record_tasks(jsonb) IS
-    'Records tasks that have ended: an array of {"task_id", "task_type", "started_at", "ended_at", "status", "input_size", "output_size", "worker_id", "step_timings", "error_message"}, at best a thousand. '
+    'Records tasks that have ended: an array of {"task_id", "task_type", "started_at", "ended_at", "status", "input_size", "output_size", "worker_id", "step_timings", "error_message", "parent_task_id"}, at best a thousand. '
     'Task and start tell a run from others: one that runs is completed, one that has ended is known. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; '
     'a task is refused with AM001, AM002, AM004, AM005, AM006, AM008 or AM014. Raises AM014 for what is no array. Calls wait for each other until the end of their transactions: one call a transaction.';
 
@@ -675,6 +678,45 @@ END
 $body$;
 
 -- ---------------------------------------------------------------------------------------------------------------
+-- The single form of an end, which takes what the start said into the history.
+
+CREATE OR REPLACE FUNCTION complete_task_tracking(
+    p_task_id text, p_status text DEFAULT 'completed', p_output_size bigint DEFAULT NULL, p_step_timings jsonb DEFAULT NULL,
+    p_error_message text DEFAULT NULL, p_at timestamptz DEFAULT NULL
+) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_at   timestamptz := public.fact_moment(p_at);
+    v_task public.processing_metrics_running;
+BEGIN
+    IF p_status IS NULL OR p_status NOT IN ('completed', 'failed', 'cancelled') THEN
+        PERFORM public.refuse_mistake(public.end_status_mistake(p_status));
+    END IF;
+    IF p_output_size < 0 THEN PERFORM public.refuse_negative('output_size', p_output_size); END IF;
+
+    -- Not an UPDATE of the partition key: of two sessions that complete one task, the second finds nothing and gets a polite false.
+    DELETE FROM public.processing_metrics_running r WHERE r.task_id = p_task_id AND (p_at IS NULL OR r.start_time <= p_at) RETURNING r.* INTO v_task;
+    IF NOT FOUND THEN
+        PERFORM public.refuse_early_end(p_task_id, p_at);
+        RETURN public.refuse_unknown_task(p_task_id);
+    END IF;
+    v_at := GREATEST(v_at, v_task.start_time);      -- the starter's clock may run ahead of the database's, within the minute that is allowed
+    IF to_regclass('public.' || public.day_partition_name('processing_metrics_history', v_at)) IS NULL THEN
+        PERFORM public.ensure_day_partition('processing_metrics_history', v_at);
+    END IF;
+    INSERT INTO public.processing_metrics_history (
+        id, task_id, task_type, worker_id, status, start_time, end_time, duration_seconds, input_size, output_size,
+        heartbeat_at, progress, current_step, step_timings, error_message, parent_task_id)
+    VALUES (
+        v_task.id, p_task_id, v_task.task_type, v_task.worker_id, p_status, v_task.start_time, v_at,
+        extract(epoch FROM v_at - v_task.start_time), v_task.input_size, p_output_size,
+        v_task.heartbeat_at, v_task.progress, v_task.current_step, p_step_timings, p_error_message, v_task.parent_task_id);
+    RETURN true;
+END
+$body$;
+
+-- ---------------------------------------------------------------------------------------------------------------
 -- What has no form of its own: a document of any kind of fact, in the order in which they happened.
 
 DO $do$ BEGIN
@@ -688,7 +730,7 @@ CREATE OR REPLACE FUNCTION fact_keys(p_kind text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE p_kind
-        WHEN 'start' THEN ARRAY['fact', 'task_id', 'task_type', 'at', 'input_size', 'worker_id']
+        WHEN 'start' THEN ARRAY['fact', 'task_id', 'task_type', 'at', 'input_size', 'worker_id', 'parent_task_id']
         WHEN 'heartbeat' THEN ARRAY['fact', 'task_id', 'at', 'progress', 'step']
         WHEN 'end' THEN ARRAY['fact', 'task_id', 'at', 'status', 'output_size', 'step_timings', 'error_message']
         WHEN 'health' THEN ARRAY['fact', 'component_type', 'component_name', 'status', 'at', 'response_time_ms', 'failure_reason', 'details']
@@ -765,6 +807,7 @@ BEGIN
                 WHEN NOT public.is_fact(r.fact, r.keys) THEN public.key_mistake(r.fact, r.keys)
                 WHEN r.at IS NULL THEN public.moment_mistake('at', r.at_text)
                 WHEN NOT public.can_have_happened(r.at, c_now) THEN public.time_mistake(r.at, c_now)
+                WHEN r.fact->>'parent_task_id' IS NOT NULL AND NOT public.is_name(r.fact->>'parent_task_id') THEN public.name_mistake('parent_task_id', r.fact->>'parent_task_id')
                 WHEN r.kind = 'host' AND jsonb_typeof(r.fact->'sample') IS DISTINCT FROM 'object' THEN public.sample_mistake(r.fact->'sample')
                 WHEN public.has_numbers(r.fact) THEN public.numbers_mistake(r.fact)
                 END, r.kind, r.at, r.fact)::public.mixed_fact
@@ -785,10 +828,17 @@ COMMENT ON FUNCTION read_facts(jsonb) IS 'Reads a document of any kind of fact, 
 CREATE OR REPLACE FUNCTION apply_fact(p_kind text, p_at timestamptz, p_said jsonb) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $body$
+DECLARE
+    v_stored boolean;
 BEGIN
     CASE p_kind
         WHEN 'start' THEN
-            RETURN public.start_task_tracking(p_said->>'task_id', p_said->>'task_type', public.stated(p_said, 'input_size')::bigint, p_said->>'worker_id', p_at);
+            v_stored := public.start_task_tracking(p_said->>'task_id', p_said->>'task_type', public.stated(p_said, 'input_size')::bigint, p_said->>'worker_id', p_at);
+            -- The arguments of the single form are what users have written into their programs: the parent is none of them.
+            IF v_stored AND p_said->>'parent_task_id' IS NOT NULL THEN
+                UPDATE public.processing_metrics_running r SET parent_task_id = p_said->>'parent_task_id' WHERE r.task_id = p_said->>'task_id';
+            END IF;
+            RETURN v_stored;
         WHEN 'heartbeat' THEN
             RETURN public.record_task_heartbeat(p_said->>'task_id', public.stated(p_said, 'progress')::double precision, p_said->>'step', p_at);
         WHEN 'end' THEN
@@ -876,7 +926,7 @@ END
 $body$;
 COMMENT ON FUNCTION record_facts(jsonb) IS
     'Records what has no bulk form of its own, in the order of the array: objects {"fact", "at", ...}, at best a thousand, where fact is start, heartbeat, end, health, queue or host and the other keys are the arguments, without p_, '
-    'of start_task_tracking, record_task_heartbeat, complete_task_tracking, update_system_health, update_queue_metrics and record_host_sample. What these call false is known, what they raise is refused. '
+    'of start_task_tracking, record_task_heartbeat, complete_task_tracking, update_system_health, update_queue_metrics and record_host_sample, and of a start parent_task_id. What these call false is known, what they raise is refused. '
     'Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0. Raises AM014 for what is no array. '
     'Calls that report health, queues or hosts wait for each other until the end of their transactions: one call a transaction.';
 

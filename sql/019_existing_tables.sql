@@ -4,14 +4,15 @@
 SET check_function_bodies = off;
 SET client_min_messages = warning;
 
--- 0 for what is there, which costs no rewriting.
-ALTER TABLE processing_metrics ADD COLUMN IF NOT EXISTS recorded_in bigint NOT NULL DEFAULT 0;
+-- 0 and NULL for what is there, which cost no rewriting.
+ALTER TABLE processing_metrics ADD COLUMN IF NOT EXISTS recorded_in bigint NOT NULL DEFAULT 0, ADD COLUMN IF NOT EXISTS parent_task_id text;
 ALTER TABLE processing_metrics ALTER COLUMN recorded_in SET DEFAULT recording_transaction();
 ALTER TABLE processing_metrics_running ALTER COLUMN recorded_in SET DEFAULT 0;      -- only ends are rolled up
 ALTER TABLE error_tracking ADD COLUMN IF NOT EXISTS recorded_in bigint NOT NULL DEFAULT 0;
 ALTER TABLE error_tracking ALTER COLUMN recorded_in SET DEFAULT recording_transaction();
 ALTER TABLE performance_monitoring ADD COLUMN IF NOT EXISTS recorded_in bigint NOT NULL DEFAULT 0;
 ALTER TABLE performance_monitoring ALTER COLUMN recorded_in SET DEFAULT recording_transaction();
+COMMENT ON COLUMN processing_metrics.parent_task_id IS 'The task within which this one was started, as the start said; it may be unknown here.';
 COMMENT ON COLUMN processing_metrics_history.recorded_in IS 'The transaction that recorded the end; 0 for what was recorded before there were rollups.';
 COMMENT ON COLUMN error_tracking.recorded_in IS 'The transaction that recorded the error; 0 for what was recorded before there were rollups.';
 COMMENT ON COLUMN performance_monitoring.recorded_in IS 'The transaction that recorded the measurement; 0 for what was recorded before there were rollups.';

@@ -9,11 +9,14 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from monitoring_client.client import MonitoringClient
+from monitoring_client.health import Health
 from monitoring_client.off_loop import begin_off_loop
 from monitoring_client.tasks import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from monitoring_client.sampler import HostSampler
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,6 +112,14 @@ class AsyncMonitoringClient:
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """As MonitoringClient.tracked."""
         return self.client.tracked(task_type, component=component, severity=severity)
+
+    def health(self, component_type: str, component_name: str, *, slow_ms: float | None = None) -> Health:
+        """As MonitoringClient.health, for `async with`."""
+        return self.client.health(component_type, component_name, slow_ms=slow_ms)
+
+    def sample_host(self, every: float = 60.0, *, host: str | None = None, component: str | None = None) -> HostSampler:
+        """As MonitoringClient.sample_host."""
+        return self.client.sample_host(every, host=host, component=component)
 
     def queue(self, name: str) -> AsyncQueue:
         """As MonitoringClient.queue."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from monitoring_client import facts, settings
+from monitoring_client.health import Health
 from monitoring_client.losses import Losses
 from monitoring_client.queues import Queue
 from monitoring_client.recorder import Buffered, Direct, Recorder, Sink
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from monitoring_client.facts import Fact
+    from monitoring_client.sampler import HostSampler
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +61,7 @@ class MonitoringClient:
         self._given_worker_id = told.worker_id
         self._worker: tuple[int, str] | None = None
         self._started: dict[str, Fact] = {}
+        self._samplers: list[HostSampler] = []
         self._outbox = None
         sink: Sink | None = None
         if told.enabled:
@@ -213,6 +216,18 @@ class MonitoringClient:
         """Name a queue to report on: `monitor.queue("mail").report(pending=12)`."""
         return Queue(self._recorder, name)
 
+    def health(self, component_type: str, component_name: str, *, slow_ms: float | None = None) -> Health:
+        """Make a context that reports how a component is, by what happens inside: `with monitor.health("api", "main", slow_ms=500):`."""
+        return Health(self, component_type, component_name, slow_ms=slow_ms)
+
+    def sample_host(self, every: float = 60.0, *, host: str | None = None, component: str | None = None) -> HostSampler:
+        """Begin to sample this host and this process every so many seconds, in a thread that ends with `close`."""
+        from monitoring_client.sampler import HostSampler
+
+        sampler = HostSampler(self, every=every, host=host, component=component).start()
+        self._samplers.append(sampler)
+        return sampler
+
     def task(
         self,
         task_type: str,
@@ -269,6 +284,8 @@ class MonitoringClient:
 
     def close(self, timeout: float = 2.0) -> None:
         """Deliver for `timeout` seconds, keep on disk what is left, and close the connection. Facts that come later are dropped."""
+        for sampler in self._samplers:
+            sampler.stop()
         if self._outbox is not None:
             self._outbox.close(timeout)
 

@@ -420,6 +420,7 @@ TABLE processing_metrics PARTITION BY LIST (((end_time IS NULL))) ROW LEVEL SECU
     step_timings jsonb
     error_message text
     recorded_in bigint NOT NULL DEFAULT recording_transaction()
+    parent_task_id text  -- The task within which this one was started, as the start said; it may be unknown here.
     CONSTRAINT is_a_task CHECK (is_task(status, start_time, end_time, duration_seconds, input_size, output_size, progress)) NOT VALID
 
 TABLE processing_metrics_history PARTITION BY RANGE (end_time) FOR VALUES IN (false) ROW LEVEL SECURITY
@@ -440,6 +441,7 @@ TABLE processing_metrics_history PARTITION BY RANGE (end_time) FOR VALUES IN (fa
     step_timings jsonb
     error_message text
     recorded_in bigint NOT NULL DEFAULT recording_transaction()  -- The transaction that recorded the end; 0 for what was recorded before there were rollups.
+    parent_task_id text
     CONSTRAINT is_a_task CHECK (is_task(status, start_time, end_time, duration_seconds, input_size, output_size, progress)) NOT VALID
     CREATE INDEX processing_metrics_history_end_time ON ONLY processing_metrics_history USING btree (end_time)
     CREATE INDEX processing_metrics_history_recorded_in ON ONLY processing_metrics_history USING btree (recorded_in)
@@ -466,6 +468,7 @@ TABLE processing_metrics_running FOR VALUES IN (true) WITH (fillfactor=70, autov
     step_timings jsonb
     error_message text
     recorded_in bigint NOT NULL DEFAULT 0
+    parent_task_id text
     CONSTRAINT is_a_task CHECK (is_task(status, start_time, end_time, duration_seconds, input_size, output_size, progress)) NOT VALID
     CONSTRAINT one_running_row_per_task UNIQUE (task_id)
     CREATE UNIQUE INDEX one_running_row_per_task ON processing_metrics_running USING btree (task_id)
@@ -556,6 +559,7 @@ TYPE task_fact
     output_size bigint
     step_timings jsonb
     error_message text
+    parent_task_id text
 
 VIEW task_facts
     -- Ended tasks as rollups see them.
@@ -1526,7 +1530,7 @@ FUNCTION record_errors(p_errors jsonb) RETURNS jsonb
 
 FUNCTION record_facts(p_facts jsonb) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Records what has no bulk form of its own, in the order of the array: objects {"fact", "at", ...}, at best a thousand, where fact is start, heartbeat, end, health, queue or host and the other keys are the arguments, without p_, of start_task_tracking, record_task_heartbeat, complete_task_tracking, update_system_health, update_queue_metrics and record_host_sample. What these call false is known, what they raise is refused. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0. Raises AM014 for what is no array. Calls that report health, queues or hosts wait for each other until the end of their transactions: one call a transaction.
+    -- Records what has no bulk form of its own, in the order of the array: objects {"fact", "at", ...}, at best a thousand, where fact is start, heartbeat, end, health, queue or host and the other keys are the arguments, without p_, of start_task_tracking, record_task_heartbeat, complete_task_tracking, update_system_health, update_queue_metrics and record_host_sample, and of a start parent_task_id. What these call false is known, what they raise is refused. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0. Raises AM014 for what is no array. Calls that report health, queues or hosts wait for each other until the end of their transactions: one call a transaction.
     GRANT EXECUTE TO automon_writer
 
 FUNCTION record_host_sample(p_host text, p_sample jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
@@ -1566,7 +1570,7 @@ FUNCTION record_task_heartbeat(p_task_id text, p_progress double precision, p_st
 
 FUNCTION record_tasks(p_tasks jsonb) RETURNS jsonb
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Records tasks that have ended: an array of {"task_id", "task_type", "started_at", "ended_at", "status", "input_size", "output_size", "worker_id", "step_timings", "error_message"}, at best a thousand. Task and start tell a run from others: one that runs is completed, one that has ended is known. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; a task is refused with AM001, AM002, AM004, AM005, AM006, AM008 or AM014. Raises AM014 for what is no array. Calls wait for each other until the end of their transactions: one call a transaction.
+    -- Records tasks that have ended: an array of {"task_id", "task_type", "started_at", "ended_at", "status", "input_size", "output_size", "worker_id", "step_timings", "error_message", "parent_task_id"}, at best a thousand. Task and start tell a run from others: one that runs is completed, one that has ended is known. Answers {"stored", "known", "refused": [{"index", "code", "message", "hint"}]}, the index counted from 0; a task is refused with AM001, AM002, AM004, AM005, AM006, AM008 or AM014. Raises AM014 for what is no array. Calls wait for each other until the end of their transactions: one call a transaction.
     GRANT EXECUTE TO automon_writer
 
 FUNCTION record_transition(p_alert alerts, p_kind text, p_at timestamp with time zone, p_previous_severity text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_note text DEFAULT NULL::text) RETURNS bigint

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from automon.migrate import execute_script, manifest, marked_part, read_checked
 from tests.support.calls import DAY, HOUR, MINUTE, Calls
@@ -109,6 +110,16 @@ def test_a_replay_changes_nothing_and_makes_the_day_that_is_missing(calls: Calls
 
     assert calls.ask("SELECT start_time, end_time FROM public.processing_metrics") == [
         {"start_time": began, "end_time": began + MINUTE}
+    ]
+
+
+def test_a_task_keeps_its_parent(calls: Calls) -> None:
+    start = {"fact": "start", "task_id": "t", "task_type": "ocr", "at": "2024-05-14T12:00:00Z", "parent_task_id": "p"}
+    end = {"fact": "end", "task_id": "t", "at": "2024-05-14T12:01:00Z"}
+
+    assert calls("record_facts", Jsonb([start, end])) == {"stored": 2, "known": 0, "refused": []}
+    assert calls.ask("SELECT status, parent_task_id FROM public.processing_metrics") == [
+        {"status": "completed", "parent_task_id": "p"}
     ]
 
 

@@ -205,6 +205,13 @@ def test_null_says_the_same_as_leaving_out(calls: Calls, kind: Kind) -> None:
     assert contents(calls, kind.table) == before
 
 
+@pytest.mark.parametrize("parent", ["", "x" * 513])
+def test_a_parent_needs_a_name(calls: Calls, parent: str) -> None:
+    code, message, _ = the_refusal(bulk(calls, KINDS[0], [task("a"), task(parent_task_id=parent)]), index=1)
+
+    assert (code, message.split(" is ")[0]) == ("AM001", "invalid_name: parent_task_id")
+
+
 def test_a_number_of_a_name_is_taken_as_its_text(calls: Calls) -> None:
     bulk(calls, KINDS[0], [task() | {"task_id": 4711}])
 
