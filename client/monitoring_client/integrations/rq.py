@@ -9,6 +9,8 @@ RQ's id, the function's name as its type and the worker's name as its `worker_id
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -23,6 +25,12 @@ from monitoring_client import MonitoringClient, Task
 
 logger = logging.getLogger("automon_client")
 FLUSH_SECONDS = 2.0
+
+
+# What sends facts is loaded here, once: else the process of each job would do it anew, for a tenth of a second.
+with contextlib.suppress(ImportError):  # of the driver; the client says so itself when it is used
+    for module in ("psycopg", "monitoring_client.bell", "monitoring_client.delivery", "monitoring_client.exchange"):
+        importlib.import_module(module)
 
 
 class JobLostError(Exception):
