@@ -42,6 +42,12 @@ def add(first: int, second: int) -> int:
     return first + second
 
 
+@app.task(name="outer")
+def outer() -> None:
+    with monitor.task("inner"):
+        add.apply_async((1, 1), task_id="sent")
+
+
 @app.task(name="divide")
 def divide(first: int, second: int) -> float:
     return first / second

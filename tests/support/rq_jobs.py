@@ -23,6 +23,11 @@ def add(first: int, second: int) -> int:
     return first + second
 
 
+def outer() -> None:
+    with TestedWorker.monitor.task("inner"):
+        pass
+
+
 def divide(first: int, second: int) -> float:
     return first / second
 

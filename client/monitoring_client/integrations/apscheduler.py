@@ -1,4 +1,4 @@
-"""Reports each run of a job of APScheduler 3: `watch(scheduler, monitor)`, once. Tested with APScheduler 3.11.
+"""Reports each run of a job of APScheduler 3: `watch(scheduler, monitor)`, once. Tested with 3.10 and 3.11.
 
 A run is a task of automon whose type is the job's name, which is that of its function unless it was given another.
 """

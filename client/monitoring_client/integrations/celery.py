@@ -1,4 +1,4 @@
-"""Reports each run of a Celery task: `watch(app, monitor)`, once, where the app is made. Tested with Celery 5.7.
+"""Reports each run of a Celery task: `watch(app, monitor)`, once, where the app is made. Tested with Celery 5.4 and 5.7.
 
 A run is a task of automon with Celery's id, the task's name as its type and the worker's name as its `worker_id`.
 """
@@ -16,7 +16,7 @@ from celery.exceptions import Reject, Retry, TaskRevokedError, TimeLimitExceeded
 from monitoring_client import MonitoringClient, Task
 
 logger = logging.getLogger("automon_client")
-FLUSH_SECONDS = 2.0
+CLOSE_SECONDS = 2.0
 
 
 def watch(app: Celery | None, monitor: MonitoringClient) -> None:
@@ -34,9 +34,7 @@ def watch(app: Celery | None, monitor: MonitoringClient) -> None:
         (signals.task_failure, runs.on_failure),
         (signals.task_retry, runs.on_retry),
         (signals.task_revoked, runs.on_revoked),
-        # A prefork child ends by os._exit, which runs no other goodbye.
-        (signals.worker_process_shutdown, runs.on_shutdown),
-        (signals.worker_shutdown, runs.on_shutdown),
+        (signals.worker_process_shutdown, runs.on_process_shutdown),
     ):
         signal.connect(receiver, weak=False, dispatch_uid=f"automon_client.{id(app)}")
 
@@ -114,8 +112,9 @@ class _Runs:
             reason = TaskRevokedError("expired" if expired else "revoked")
             self._new_run(sender, request.id).start().end(reason, status="cancelled")
 
-    def on_shutdown(self, **_signal: Any) -> None:
-        self._monitor.flush(FLUSH_SECONDS)
+    def on_process_shutdown(self, **_signal: Any) -> None:
+        # A process of the prefork pool ends by os._exit, which runs no other goodbye.
+        self._monitor.close(CLOSE_SECONDS)
 
     def _is_watched(self, task: Any) -> bool:
         return self._app is None or bool(self._app == task.app)

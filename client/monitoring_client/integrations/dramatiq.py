@@ -1,4 +1,4 @@
-"""Reports each run of a Dramatiq actor: `watch(broker, monitor)`, once, where the broker is made. Tested with Dramatiq 2.2.
+"""Reports each run of a Dramatiq actor: `watch(broker, monitor)`, once, where the broker is made. Tested with 1.17 and 2.2.
 
 A run is a task of automon with the message's id, and the actor's name as its type.
 """

@@ -1,4 +1,4 @@
-"""Reports each job of an RQ worker: a class to put before the one of the worker. Tested with RQ 3.0.
+"""Reports each job of an RQ worker: a class to put before the one of the worker. Tested with RQ 2.6 and 3.0.
 
     class ShopWorker(ReportsJobs, rq.Worker):
         monitor = MonitoringClient()
@@ -24,7 +24,7 @@ from rq.worker import BaseWorker
 from monitoring_client import MonitoringClient, Task
 
 logger = logging.getLogger("automon_client")
-FLUSH_SECONDS = 2.0
+CLOSE_SECONDS = 2.0
 
 
 # What sends facts is loaded here, once: else the process of each job would do it anew, for a tenth of a second.
@@ -59,7 +59,7 @@ class ReportsJobs(BaseWorker):
             self._run = None
             report_queues([queue], self.monitor)
             if self.is_horse:  # which ends by os._exit, a moment from now
-                self.monitor.flush(FLUSH_SECONDS)
+                self.monitor.close(CLOSE_SECONDS)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         self._error = exc_info[1]

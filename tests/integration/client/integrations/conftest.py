@@ -31,7 +31,7 @@ def run_example(database_url: str) -> RunExample:
         ran = subprocess.run(
             [sys.executable, program],
             cwd=ROOT / "examples",
-            env={**os.environ, "AUTOMON_DSN": database_url, **environment},
+            env={**os.environ, "AUTOMON_DSN": database_url, "AUTOMON_SPOOL": "off", **environment},
             capture_output=True,
             text=True,
             timeout=60,

@@ -26,6 +26,7 @@ RunExample = Callable[..., None]
 QUICK = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 RUNS = "SELECT status, worker_id, error_message FROM processing_metrics WHERE task_id = '{}' ORDER BY start_time"
+PARENTS = "SELECT task_type, parent_task_id FROM processing_metrics WHERE parent_task_id IS NOT NULL ORDER BY 1"
 ERRORS = "SELECT error_type, error_message, component, severity FROM error_tracking WHERE task_id = '{}'"
 ENDED = """SELECT count(DISTINCT task_id) FILTER (WHERE status <> 'running'),
                   count(DISTINCT task_id) FILTER (WHERE status IN ('completed', 'failed')) FROM processing_metrics"""
@@ -66,6 +67,7 @@ def send(app: Celery) -> None:
     """Put one message of each kind of fate into the broker, under ids that the tests know."""
     for number in range(4):
         app.send_task("add", (2, number), task_id=f"sum-{number}")
+    app.send_task("outer", task_id="outer")
     app.send_task("divide", (1, 0), task_id="broken")
     app.send_task("fetch", (1,), task_id="retried")
     app.send_task("fetch", (9,), task_id="given-up")
@@ -83,12 +85,15 @@ def test_a_worker_with_two_processes_reports_each_run_as_it_ends(
     with worker(tmp_path, database_url, "--pool", "prefork", "--concurrency", "2"):
         wait_until(lambda: rows(ENDED) == [(2, 2)], seconds=20, what="two processes were killed")
         send(app)
-        wait_until(lambda: rows(ENDED) == [(12, 10)], seconds=20, what="all tasks have ended")
+        wait_until(lambda: rows(ENDED) == [(15, 13)], seconds=20, what="all tasks have ended")
 
     with subtests.test("each task is one run of its own id and name by the worker of that name"):
         assert rows(
             "SELECT task_id, task_type, status, worker_id FROM processing_metrics WHERE task_id LIKE 'sum%' ORDER BY 1"
         ) == [(f"sum-{number}", "add", "completed", "w1@tests") for number in range(4)]
+
+    with subtests.test("what begins inside of a task, or is sent by it, has it as its parent"):
+        assert rows(PARENTS) == [("add", "outer"), ("inner", "outer")]
 
     with subtests.test("a failure is one error with type message and traceback"):
         assert rows(RUNS.format("broken")) == [("failed", "w1@tests", "division by zero")]

@@ -56,6 +56,23 @@ def test_each_message_is_one_run_of_its_own_id_and_the_name_of_its_actor(
     )
 
 
+def test_what_begins_inside_of_a_run_has_it_as_its_parent(
+    broker: StubBroker, work: Callable[[], None], monitor: MonitoringClient, rows: Rows
+) -> None:
+    @dramatiq.actor(broker=broker, actor_name="outer")
+    def outer() -> None:
+        with monitor.task("inner"):
+            pass
+
+    message = outer.send()
+    work()
+
+    assert rows("SELECT task_type, parent_task_id FROM processing_metrics ORDER BY 1") == [
+        ("inner", message.message_id),
+        ("outer", None),
+    ]
+
+
 def test_the_last_of_all_attempts_fails_with_one_error_and_those_before_are_cancelled(
     broker: StubBroker, work: Callable[[], None], rows: Rows
 ) -> None:

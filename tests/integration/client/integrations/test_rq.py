@@ -23,6 +23,7 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 RunExample = Callable[..., None]
 JOBS = "tests.support.rq_jobs"
 RUNS = "SELECT status, error_message FROM processing_metrics WHERE task_id = '{}' ORDER BY start_time"
+PARENTS = "SELECT task_type, parent_task_id FROM processing_metrics WHERE parent_task_id IS NOT NULL ORDER BY 1"
 ERRORS = "SELECT error_type, error_message, component, severity FROM error_tracking WHERE task_id = '{}'"
 
 
@@ -30,6 +31,7 @@ def send(queue: rq.Queue) -> None:
     """Enqueue one job of each kind of fate, under ids that the tests know."""
     for number in range(3):
         queue.enqueue(f"{JOBS}.add", 2, number, job_id=f"sum-{number}")
+    queue.enqueue(f"{JOBS}.outer", job_id="outer")
     queue.enqueue(f"{JOBS}.divide", 1, 0, job_id="broken")
     queue.enqueue(f"{JOBS}.fetch", 1, job_id="retried", retry=rq.Retry(max=2))
     queue.enqueue(f"{JOBS}.fetch", 9, job_id="given-up", retry=rq.Retry(max=2))
@@ -74,6 +76,9 @@ def test_workers_report_each_run_as_it_ends(
             ("spawned", "completed")
         ]
 
+    with subtests.test("what begins inside of a job has it as its parent"):
+        assert rows(PARENTS) == [("inner", "outer")]
+
     with subtests.test("a failure is one error with type message and traceback"):
         assert rows(RUNS.format("broken")) == [("failed", "division by zero")]
         assert rows(ERRORS.format("broken")) == [("ZeroDivisionError", "division by zero", f"{JOBS}.divide", "medium")]
@@ -108,8 +113,8 @@ def test_workers_report_each_run_as_it_ends(
     with subtests.test("the queue is reported at the end of each job"):
         pending = [number for (number,) in rows("SELECT pending FROM queue_monitoring ORDER BY recorded_at")]
 
-        assert len(pending) == 13
-        assert (pending[0], pending[-1]) == (8, 0)
+        assert len(pending) == 14
+        assert (pending[0], pending[-1]) == (9, 0)
 
     with subtests.test("nothing is left running"):
         assert rows("SELECT task_id FROM processing_metrics WHERE status = 'running'") == []
