@@ -53,13 +53,18 @@ def worker(folder: Path, database_url: str, *options: str) -> Iterator[None]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     try:
         yield
     finally:
         process.send_signal(signal.SIGTERM)
         make_app(folder).send_task("add", (0, 0))  # on this broker a worker looks up when a message comes, or every 2 s
-        said, _ = process.communicate(timeout=20)
+        try:
+            said, _ = process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its processes, too
+            raise
     assert process.returncode == 0, said
 
 
