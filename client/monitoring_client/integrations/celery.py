@@ -134,10 +134,9 @@ class _Runs:
         return run
 
     def _end_elsewhere(self, task: Any, task_id: str, error: BaseException | None, status: str) -> None:
-        """End a run whose process is gone, and with it, perhaps, the start: where that was recorded, it stands."""
+        """End a run whose process is gone. Its start is that process's to tell, who alone knows when it was."""
         if not self._is_watched(task):
             return
-        self._new_run(task, task_id).start()
         if error is not None and status == "failed":
             self._monitor.record_error(task_id, type(error).__name__, "medium", error, task.name)
         self._monitor.complete_task(task_id, status, error_message=error)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.exceptions import DeserializationError
 from rq.job import Job, JobStatus
-from rq.worker import BaseWorker
+from rq.worker import BaseWorker, SpawnWorker
 
 from monitoring_client import MonitoringClient, Task
 
@@ -47,16 +47,27 @@ class ReportsJobs(BaseWorker):
     monitor: ClassVar[MonitoringClient]
     _run: Task | None = None
     _error: BaseException | None = None
+    _is_performing = False
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        if not isinstance(self, SpawnWorker):
+            # Begun here and inherited by the process of the job, so that both can tell its end, whoever lives to do it.
+            self._run = self._new_run(job).start()
+        try:
+            super().execute_job(job, queue)
+        finally:
+            self._run = None
 
     def perform_job(self, job: Job, queue: Queue, *args: Any, **kwargs: Any) -> bool:
-        self._run, self._error = self._new_run(job), None
-        self._run.start().enter()
+        run = self._run or self._new_run(job).start()
+        self._error, self._is_performing = None, True
+        run.enter()
         try:
             return super().perform_job(job, queue, *args, **kwargs)
         finally:
-            self._run.leave()
-            self._end_run(self._run, job)
-            self._run = None
+            run.leave()
+            self._is_performing = False
+            self._end_run(run, job)
             report_queues([queue], self.monitor)
             if self.is_horse:  # which ends by os._exit, a moment from now
                 self.monitor.close(CLOSE_SECONDS)
@@ -67,7 +78,7 @@ class ReportsJobs(BaseWorker):
 
     def handle_job_failure(self, job: Job, queue: Queue, *args: Any, **kwargs: Any) -> None:
         super().handle_job_failure(job, queue, *args, **kwargs)
-        if self._run is None:
+        if not self._is_performing:
             self._end_elsewhere(job, kwargs.get("exc_string") or "the process of the job is gone")
 
     def _new_run(self, job: Job) -> Task:
@@ -83,12 +94,15 @@ class ReportsJobs(BaseWorker):
             run.end(self._error, status="cancelled")
 
     def _end_elsewhere(self, job: Job, reason: str) -> None:
-        """End a run whose process is gone, and with it, perhaps, the start: where that was recorded, it stands."""
-        self._new_run(job).start()
+        """End a run whose process is gone."""
         has_failed = job.get_status(refresh=False) == JobStatus.FAILED  # and was neither stopped nor is to be retried
+        status = "failed" if has_failed else "cancelled"
+        if self._run is not None:
+            self._run.end(JobLostError(reason), status=status)
+            return
         if has_failed:
             self.monitor.record_error(job.id, JobLostError.__name__, "medium", reason, _name_of(job))
-        self.monitor.complete_task(job.id, "failed" if has_failed else "cancelled", error_message=reason)
+        self.monitor.complete_task(job.id, status, error_message=reason)
 
 
 def report_queues(queues: Iterable[Queue], monitor: MonitoringClient) -> None:

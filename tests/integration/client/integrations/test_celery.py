@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from tests.support.waiting import wait_until
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 RunExample = Callable[..., None]
-QUICK = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+OPTIONS = ("--pool", "prefork", "--concurrency", "2", "--without-gossip", "--without-mingle", "--without-heartbeat")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 RUNS = "SELECT status, worker_id, error_message FROM processing_metrics WHERE task_id = '{}' ORDER BY start_time"
 PARENTS = "SELECT task_type, parent_task_id FROM processing_metrics WHERE parent_task_id IS NOT NULL ORDER BY 1"
@@ -33,8 +34,8 @@ ENDED = """SELECT count(DISTINCT task_id) FILTER (WHERE status <> 'running'),
 
 
 @contextmanager
-def worker(folder: Path, database_url: str, *options: str) -> Iterator[None]:
-    """A worker that takes what waits in the folder, and is told to end, warmly, when the block ends."""
+def worker(folder: Path, database_url: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker with two processes that takes what waits in the folder; it and they are gone when the block has ended."""
     process = subprocess.Popen(
         [
             sys.executable,
@@ -45,8 +46,7 @@ def worker(folder: Path, database_url: str, *options: str) -> Iterator[None]:
             "worker",
             "--hostname",
             "w1@tests",
-            *QUICK,
-            *options,
+            *OPTIONS,
         ],
         cwd=ROOT,
         env={**os.environ, "CELERY_FOLDER": str(folder), "AUTOMON_DSN": database_url, "C_FORCE_ROOT": "1"},
@@ -56,15 +56,17 @@ def worker(folder: Path, database_url: str, *options: str) -> Iterator[None]:
         start_new_session=True,
     )
     try:
-        yield
+        yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        make_app(folder).send_task("add", (0, 0))  # on this broker a worker looks up when a message comes, or every 2 s
-        try:
-            said, _ = process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # its processes, too
-            raise
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def end_warmly(process: subprocess.Popen[str], app: Celery) -> None:
+    process.send_signal(signal.SIGTERM)
+    app.send_task("add", (0, 0))  # on this broker a worker looks up when a message comes, or every 2 s
+    said, _ = process.communicate(timeout=20)
     assert process.returncode == 0, said
 
 
@@ -85,12 +87,10 @@ def test_a_worker_with_two_processes_reports_each_run_as_it_ends(
     database_url: str, rows: Rows, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
     app = make_app(tmp_path)
-    for name in ("killed", "endless"):
-        app.send_task(name, task_id=name)
-    with worker(tmp_path, database_url, "--pool", "prefork", "--concurrency", "2"):
-        wait_until(lambda: rows(ENDED) == [(2, 2)], seconds=20, what="two processes were killed")
-        send(app)
-        wait_until(lambda: rows(ENDED) == [(15, 13)], seconds=20, what="all tasks have ended")
+    send(app)
+    with worker(tmp_path, database_url) as process:
+        wait_until(lambda: rows(ENDED) == [(13, 11)], seconds=20, what="all tasks have ended")
+        end_warmly(process, app)
 
     with subtests.test("each task is one run of its own id and name by the worker of that name"):
         assert rows(
@@ -125,13 +125,20 @@ def test_a_worker_with_two_processes_reports_each_run_as_it_ends(
         assert rows(RUNS.format("late")) == [("cancelled", "w1@tests", "expired")]
         assert rows(ERRORS.format("late")) == []
 
-    for task_id, kind in [("killed", "WorkerLostError"), ("endless", "TimeLimitExceeded")]:
-        with subtests.test("a run whose process was killed fails with one error", task_id=task_id):
-            assert [(status, who) for status, who, _ in rows(RUNS.format(task_id))] == [("failed", "w1@tests")]
-            assert [found for found, *_ in rows(ERRORS.format(task_id))] == [kind]
-
     with subtests.test("nothing is left running"):
         assert rows("SELECT task_id FROM processing_metrics WHERE status = 'running'") == []
+
+
+def test_a_run_whose_process_is_killed_fails_with_one_error(database_url: str, rows: Rows, tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    for name in ("killed", "endless"):
+        app.send_task(name, task_id=name)
+    with worker(tmp_path, database_url):
+        wait_until(lambda: rows(ENDED) == [(2, 2)], seconds=20, what="two processes were killed")
+
+    for name, kind in (("killed", "WorkerLostError"), ("endless", "TimeLimitExceeded")):
+        assert [(status, who) for status, who, _ in rows(RUNS.format(name))] == [("failed", "w1@tests")]
+        assert [found for found, *_ in rows(ERRORS.format(name))] == [kind]
 
 
 def test_queues_are_reported_as_long_as_they_are(monitor: MonitoringClient, rows: Rows, tmp_path: Path) -> None:
