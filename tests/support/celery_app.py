@@ -1,11 +1,10 @@
-"""A Celery app for a worker of the tests, on a broker of files below $CELERY_FOLDER: `celery -A tests.support.celery_app`."""
+"""A Celery app for a worker of the tests, on the Valkey at $VALKEY_SOCKET: `celery -A tests.support.celery_app`."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
@@ -15,23 +14,14 @@ from monitoring_client import MonitoringClient
 from monitoring_client.integrations.celery import watch
 
 
-def make_app(folder: Path) -> Celery:
-    app = Celery("tests", broker="filesystem://")
-    app.conf.update(
-        broker_transport_options={
-            "data_folder_in": str(folder),
-            "data_folder_out": str(folder),
-            "control_folder": str(folder / "control"),
-            "polling_interval": 0.02,
-        },
-        broker_connection_retry_on_startup=False,
-        worker_lost_wait=0.1,
-        worker_hijack_root_logger=False,
-    )
+def make_app(socket: str) -> Celery:
+    """Make an app on the Valkey that listens there. A broker of files would lose messages that are read while they are written."""
+    app = Celery("tests", broker=f"redis+socket://{socket}")
+    app.conf.update(broker_connection_retry_on_startup=False, worker_hijack_root_logger=False, worker_lost_wait=0.1)
     return app
 
 
-app = make_app(Path(os.environ.get("CELERY_FOLDER", ".")))
+app = make_app(os.environ.get("VALKEY_SOCKET", ""))
 monitor = MonitoringClient(os.environ.get("AUTOMON_DSN", ""), spool=False)
 watch(app, monitor)
 watch(app, monitor)  # a second time, as when a module is imported under two names

@@ -1,4 +1,4 @@
-"""Celery's own workers on a broker of files, and what the database then holds of their tasks."""
+"""Celery's own workers on a Valkey, and what the database then holds of their tasks."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ ENDED = """SELECT count(DISTINCT task_id) FILTER (WHERE status <> 'running'),
 
 
 @contextmanager
-def worker(folder: Path, database_url: str) -> Iterator[subprocess.Popen[str]]:
-    """A worker with two processes that takes what waits in the folder; it and they are gone when the block has ended."""
+def worker(valkey: Path, database_url: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker with two processes that takes what waits; it and they are gone when the block has ended."""
     process = subprocess.Popen(
         [
             sys.executable,
@@ -49,7 +49,7 @@ def worker(folder: Path, database_url: str) -> Iterator[subprocess.Popen[str]]:
             *OPTIONS,
         ],
         cwd=ROOT,
-        env={**os.environ, "CELERY_FOLDER": str(folder), "AUTOMON_DSN": database_url, "C_FORCE_ROOT": "1"},
+        env={**os.environ, "VALKEY_SOCKET": str(valkey), "AUTOMON_DSN": database_url, "C_FORCE_ROOT": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -63,9 +63,8 @@ def worker(folder: Path, database_url: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def end_warmly(process: subprocess.Popen[str], app: Celery) -> None:
+def end_warmly(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM)
-    app.send_task("add", (0, 0))  # on this broker a worker looks up when a message comes, or every 2 s
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 0, said
 
@@ -84,13 +83,13 @@ def send(app: Celery) -> None:
 
 
 def test_a_worker_with_two_processes_reports_each_run_as_it_ends(
-    database_url: str, rows: Rows, tmp_path: Path, subtests: pytest.Subtests
+    database_url: str, rows: Rows, valkey: Path, subtests: pytest.Subtests
 ) -> None:
-    app = make_app(tmp_path)
+    app = make_app(str(valkey))
     send(app)
-    with worker(tmp_path, database_url) as process:
+    with worker(valkey, database_url) as process:
         wait_until(lambda: rows(ENDED) == [(13, 11)], seconds=20, what="all tasks have ended")
-        end_warmly(process, app)
+        end_warmly(process)
 
     with subtests.test("each task is one run of its own id and name by the worker of that name"):
         assert rows(
@@ -129,11 +128,11 @@ def test_a_worker_with_two_processes_reports_each_run_as_it_ends(
         assert rows("SELECT task_id FROM processing_metrics WHERE status = 'running'") == []
 
 
-def test_a_run_whose_process_is_killed_fails_with_one_error(database_url: str, rows: Rows, tmp_path: Path) -> None:
-    app = make_app(tmp_path)
+def test_a_run_whose_process_is_killed_fails_with_one_error(database_url: str, rows: Rows, valkey: Path) -> None:
+    app = make_app(str(valkey))
     for name in ("killed", "endless"):
         app.send_task(name, task_id=name)
-    with worker(tmp_path, database_url):
+    with worker(valkey, database_url):
         wait_until(lambda: rows(ENDED) == [(2, 2)], seconds=20, what="two processes were killed")
 
     for name, kind in (("killed", "WorkerLostError"), ("endless", "TimeLimitExceeded")):
@@ -141,8 +140,8 @@ def test_a_run_whose_process_is_killed_fails_with_one_error(database_url: str, r
         assert [found for found, *_ in rows(ERRORS.format(name))] == [kind]
 
 
-def test_queues_are_reported_as_long_as_they_are(monitor: MonitoringClient, rows: Rows, tmp_path: Path) -> None:
-    app = make_app(tmp_path)
+def test_queues_are_reported_as_long_as_they_are(monitor: MonitoringClient, rows: Rows, valkey: Path) -> None:
+    app = make_app(str(valkey))
     for number in range(3):
         app.send_task("add", (1, number))
 
