@@ -6,6 +6,7 @@ which they were appended, by one process at a time.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,12 @@ TABLE = """
 CREATE TABLE IF NOT EXISTS facts (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, run TEXT NOT NULL, at_is_ours INTEGER NOT NULL, body TEXT NOT NULL
 )
+"""
+# All in one row, because the driver lets other threads run with each that it fetches, and a busy one lets go of the
+# interpreter only after 5 ms.
+OLDEST = """
+SELECT json_group_array(json_array(number, kind, run, at_is_ours, body))
+FROM (SELECT number, kind, run, at_is_ours, body FROM facts WHERE number > ? ORDER BY number LIMIT ?)
 """
 
 R = TypeVar("R")
@@ -76,9 +83,8 @@ class Spool:
 
     def oldest(self, most: int) -> list[Row]:
         """Answer the rows that are next to be sent."""
-        query = "SELECT number, kind, run, at_is_ours, body FROM facts WHERE number > ? ORDER BY number LIMIT ?"
-        found = self._run(lambda connection: connection.execute(query, (self._sent, most)).fetchall())
-        return [Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in found]
+        ((found,),) = self._run(lambda connection: connection.execute(OLDEST, (self._sent, most)).fetchall())
+        return sorted(Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in json.loads(found))
 
     def remove(self, rows: Sequence[Row]) -> None:
         """Remove rows that `oldest` has answered, now or, as a full disk has no room even for that, as soon as it has."""

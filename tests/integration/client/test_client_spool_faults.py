@@ -157,3 +157,14 @@ def test_memory_is_bounded_while_the_database_is_away_and_the_spool_is_full(
 
     assert 300 < taken < 2000
     assert delivery.give_up() < taken
+
+
+def test_a_task_id_that_no_file_can_hold_keeps_no_other_fact_from_it(tmp_path: Path) -> None:
+    monitor = MonitoringClient("postgresql://127.0.0.1:1/nowhere", spool=tmp_path / "spool")
+    for task_id in ("half of a pair \ud800", "nothing \x00", "fine"):
+        monitor.start_task("work", task_id=task_id)
+    monitor.close()
+
+    assert monitor.dropped == 0
+    kept = [json.loads(row.body)["task_id"] for row in Spool(tmp_path / "spool").oldest(10)]
+    assert kept == ["half of a pair ?", "nothing \ufffd", "fine"]
