@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -15,6 +14,8 @@ R = TypeVar("R")
 
 def track(function: Callable[P, R], new_task: Callable[[], Task]) -> Callable[P, R]:
     """Wrap a function, a coroutine function or a generator function. The task of a generator lasts from its first step to its end."""
+    import inspect  # nearly a megabyte that most applications never use
+
     if inspect.isgeneratorfunction(function):
         return cast(Callable[P, R], _track_generator(function, new_task))
     if inspect.isasyncgenfunction(function):
