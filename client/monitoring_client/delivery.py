@@ -250,7 +250,7 @@ class Delivery:
                 return False
             self._waiting += encode(self._buffer.take(most))
             if must_go:
-                self._append([], synced=self.is_away)
+                self._append([], synced=False)
         except MonitoringError as error:
             self._do_without_spool(error)
             return False
