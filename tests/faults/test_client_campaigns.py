@@ -25,11 +25,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from monitoring_client import MonitoringClient
 from monitoring_client.spool import Spool
 from tests.faults.conftest import KeepFactsAudit
 from tests.support.facts_audit import FactsAudit, Line, audit_facts, read_journals
 from tests.support.postgres import PostgresUnderTest
 from tests.support.proxy import TcpProxy
+from tests.support.reporter import Reporter
 from tests.support.service import clean_environment
 from tests.support.small_disk import SmallFolder
 
@@ -398,3 +400,45 @@ def kept_aside(folder: Path) -> tuple[bytes, float]:
     files = list(folder.glob("*.damaged-*"))
     moments = [int(file.name.rpartition("damaged-")[2].partition("-")[0]) / 1e9 for file in files]
     return b"".join(file.read_bytes() for file in files), max(moments, default=0)
+
+
+# The auditor itself -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def said(database_url: str, tmp_path: Path) -> list[Line]:
+    """What an application has written down that reported fifty facts, all of which are in the database."""
+    monitor = MonitoringClient(database_url, durable=True, spool=tmp_path / "spool")
+    Reporter(monitor, tmp_path, "app", "app").report(50)
+    assert monitor.flush(20)
+    monitor.close()
+    return read_journals(tmp_path)
+
+
+OLDEST_TASK = "(SELECT min(task_id) FROM processing_metrics WHERE end_time IS NOT NULL)"
+OLDEST_ERROR = "(SELECT min(error_message) FROM error_tracking)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "faults"),
+    [
+        pytest.param("SELECT 1", [], id="nothing when everything is there"),
+        pytest.param(f"DELETE FROM error_tracking WHERE error_message = {OLDEST_ERROR}", ["lost (1)"], id="a fact that is not there"),
+        pytest.param(f"DELETE FROM processing_metrics WHERE task_id = {OLDEST_TASK}", ["lost (1)"], id="a task that is not there"),
+        pytest.param(
+            f"INSERT INTO error_tracking SELECT nextval('error_tracking_id_seq'), gen_random_uuid(), (e).occurred_at, (e).task_id, (e).component, (e).error_type,"
+            f" (e).severity, (e).error_message FROM (SELECT e FROM error_tracking AS e WHERE error_message = {OLDEST_ERROR}) AS e",
+            ["doubled (1)"],
+            id="a fact that is there twice",
+        ),
+        pytest.param("UPDATE queue_monitoring SET pending = pending + 1000 WHERE pending = (SELECT min(pending) FROM queue_monitoring)", ["invented (1)", "lost (1)"], id="a fact that nobody has reported"),
+        pytest.param(f"UPDATE processing_metrics SET end_time = end_time + interval '5 s' WHERE task_id = {OLDEST_TASK}", ["mangled (1)"], id="a task that ended at another moment"),
+        pytest.param("UPDATE system_health SET report_count = 100 WHERE ended_at IS NULL", ["doubled (1)"], id="a state that was counted twice"),
+        pytest.param("UPDATE system_health SET details = '{\"number\": 0}' WHERE ended_at IS NULL", ["out_of_order (1)"], id="states that go back"),
+    ],
+)  # fmt: skip
+def test_the_auditor_of_facts_finds(statement: str, faults: list[str], said: list[Line], database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(statement.encode())
+
+        assert faults == sorted(audit_facts(connection, said).faults())
