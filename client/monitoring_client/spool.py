@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,7 +50,10 @@ class Spool:
         self.path = path
         self._most_pages = max(16, most_bytes // PAGE)
         self._connection: sqlite3.Connection | None = None
-        self._opened: tuple[int, int] | None = None  # which file the connection is to
+        self._in_use = path  # a file that was damaged is passed over for the next, by all processes
+        self._next = _numbered(path, 2)
+        self._number = 1
+        self._opened: tuple[Path, int, int] | None = None  # which file the connection is to
         self._is_unsafe = False
         self._leading: IO[str] | None = None
         self._newest = 0  # the last row that this process appended
@@ -88,9 +90,8 @@ class Spool:
 
     def remove(self, rows: Sequence[Row]) -> None:
         """Remove rows that `oldest` has answered, now or, as a full disk has no room even for that, as soon as it has."""
-        number = rows[-1].number
-        self._remove_to(number)
-        self._sent = number
+        self._sent = rows[-1].number
+        self._remove_sent()
 
     def holds_ours(self) -> bool:
         """Whether something that this process appended waits still; what it records now must wait behind it."""
@@ -98,12 +99,12 @@ class Spool:
 
     def holds_any(self) -> bool:
         """Whether anything waits, this process's or of others. Does not make the file."""
-        if not os.path.exists(self.path):  # noqa: PTH110 - that of Path raises where it may not look
+        if _identity(self._file()) is None:
             return False
         query = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM facts"
         ((first, last),) = self._run(lambda connection: connection.execute(query).fetchall())
         if 0 < first <= self._sent:
-            self._remove_to(self._sent)
+            self._remove_sent()
         return bool(last > self._sent)
 
     def lead(self) -> bool:
@@ -150,14 +151,15 @@ class Spool:
             self._newest = 0
         return self._newest > 0
 
-    def _remove_to(self, number: int) -> None:
+    def _remove_sent(self) -> None:
         with suppress(FullError):
-            self._run(lambda connection: self._delete(connection, number))
+            self._run(self._delete_sent)
 
-    def _delete(self, connection: sqlite3.Connection, number: int) -> None:
-        # What a loss of power brings back is sent again, and the database knows it.
+    def _delete_sent(self, connection: sqlite3.Connection) -> None:
+        # Nothing in a file that was opened just now, whose numbers begin anew. Not synced: what a loss of power brings
+        # back is sent again, and the database knows it.
         with _transaction(connection, synced=False):
-            connection.execute("DELETE FROM facts WHERE number <= ?", (number,))
+            connection.execute("DELETE FROM facts WHERE number <= ?", (self._sent,))
 
     def _run(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
@@ -178,8 +180,7 @@ class Spool:
             raise SpoolError(f"cannot use {self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             self._abandon()
-            self._set_aside()
-            raise SpoolError(f"{self.path} was damaged and has been set aside: {error}") from error
+            raise SpoolError(f"{self._set_aside()} was damaged and has been set aside: {error}") from error
         except OSError as error:
             raise SpoolError(f"cannot use {self.path}: {error}") from error
 
@@ -192,10 +193,10 @@ class Spool:
             if self._is_unsafe:
                 raise SpoolError(f"cannot use {self.path}: this process was forked in the middle of something")
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # one that exists is left alone: closing it again would end all locks on it
-                _private(self.path, os.O_EXCL).close()
-            self._opened = _identity(self.path)
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            file = self._file()
+            _make(file)
+            self._opened = _identity(file)
+            connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(connection)
             except BaseException:
@@ -211,21 +212,27 @@ class Spool:
         connection.execute(TABLE)
 
     def _is_in_place(self) -> bool:
-        """Whether the file that is open is the one at the path: another process may have set it aside, or somebody removed it."""
-        return self._opened == _identity(self.path)
+        """Whether the file that is open is the one in use: another process may have set it aside, or somebody removed it."""
+        return self._opened == _identity(self._file())
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _set_aside(self) -> None:
-        if not self._is_in_place():
-            return
-        for suffix in ("", "-wal", "-shm"):
-            damaged = Path(f"{self.path}{suffix}")
+    def _file(self) -> Path:
+        while _identity(self._next) is not None:
+            self._number += 1
+            self._in_use, self._next = self._next, _numbered(self.path, self._number + 1)
+        return self._in_use
+
+    def _set_aside(self) -> Path:
+        """Have all processes go on with the next file. What others have open is neither renamed nor removed: SQLite cannot bear that."""
+        damaged = self._in_use
+        if self._opened == _identity(damaged):
             with suppress(OSError):
-                damaged.rename(f"{self.path}.damaged-{time.time_ns()}{suffix}")
+                _make(self._next)
+        return damaged
 
 
 @contextmanager
@@ -241,9 +248,19 @@ def _private(path: Path, flags: int = 0) -> IO[str]:
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600), "r+")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _make(path: Path) -> None:
+    """Make a file unless it is there; one that is must not even be opened, as closing it again would end all locks on it."""
+    with suppress(FileExistsError):
+        _private(path, os.O_EXCL).close()
+
+
+def _identity(path: Path) -> tuple[Path, int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - many times a second
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return path, found.st_dev, found.st_ino
