@@ -50,9 +50,9 @@ demo: .venv/.run ## play a minute of trouble and recovery on a database of its o
 WORKERS ?= 4
 PYTEST_RUN = $(PY) -m pytest -n $(WORKERS) --dist loadgroup
 # What depends on the server: not the unit tests, those in a booted systemd, which bring their server, nor the campaigns
-# of faults, whose subject is the service.
+# of faults, whose subjects are the service and the client.
 SCHEMA_TESTS = tests/integration/sql tests/migration
-SERVER_TESTS = -m "not systemd" --ignore tests/faults/test_campaigns.py tests/acceptance tests/faults tests/integration tests/migration
+SERVER_TESTS = -m "not systemd" --ignore tests/faults/test_campaigns.py --ignore tests/faults/test_client_campaigns.py tests/acceptance tests/faults tests/integration tests/migration
 VERSIONS = 14 15 16 17 18
 
 .PHONY: test
@@ -94,9 +94,17 @@ test-unusual: .venv/.dev ## run the tests of the SQL and its migration in a data
 torture: .venv/.dev ## kill thousands of services and hurt Slack, mail and database meanwhile, and count the alerts that are lost
 	@AUTOMON_TORTURE=$${AUTOMON_TORTURE:-20} $(PY) -m pytest -n 0 tests/faults/test_campaigns.py $(PYTEST)
 
+.PHONY: torture-client
+torture-client: .venv/.dev ## kill hundreds of applications that report, hurt their database and disk, and count the facts that are lost
+	@AUTOMON_TORTURE=$${AUTOMON_TORTURE:-20} $(PY) -m pytest -n 0 tests/faults/test_client_campaigns.py $(PYTEST)
+
 .PHONY: bench
 bench: .venv/.dev ## measure what has a goal, beside its goal (FULL=1: at the sizes of the goals, for hours)
 	@$(PY) -m bench $(if $(FULL),--full)
+
+.PHONY: bench-client
+bench-client: .venv/.dev ## measure what the Python client costs the application that reports, beside its goals
+	@$(PY) -m bench.client
 
 .PHONY: lint
 lint: .venv/.dev ## check style, types, import contracts and SQL

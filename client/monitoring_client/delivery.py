@@ -28,7 +28,7 @@ LARGEST_BATCH = 1000
 SHORTEST_PAUSE = 0.5  # seconds before the next attempt, doubled with each that fails
 LONGEST_PAUSE = 15.0
 SECONDS_BETWEEN_LOOKS = 30.0  # at what other processes have left behind
-SOME = 500  # facts that a caller moves to the spool when memory is full: a few milliseconds
+MOST_TEXT_WAITING = 8_000_000  # characters, some 25,000 rows
 PATIENCE_OF_CALLERS = 0.05  # seconds
 SECONDS_WITHOUT_SPOOL = 10.0  # after it could not be used
 SECONDS_BETWEEN_LINES = 60.0  # in the log, and in the database's count of what was lost
@@ -76,6 +76,19 @@ class Delivery:
         return self.memory_is_empty and not self._spool_holds_ours()
 
     @property
+    def has_predecessors(self) -> bool:
+        """Whether anything waits, of this process or of others, that a fact which comes now must not overtake."""
+        try:
+            return not self.memory_is_empty or (self._spool is not None and self._spool.holds_any())
+        except MonitoringError:  # of what cannot be read nobody knows when it can be
+            return False
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the database was away a moment ago, and it is too early for another attempt."""
+        return self.is_away and time.monotonic() < self._next_attempt
+
+    @property
     def may_progress(self) -> bool:
         """Whether another round at once could do more than the last one did."""
         return not (self.is_away or self._follows)
@@ -113,7 +126,9 @@ class Delivery:
         while not self._spool_holds_ours():
             with self._order:
                 if not self._waiting:
-                    self._waiting = encode(self._buffer.take(self._batch))
+                    self._waiting = encode(
+                        self._buffer.take(2 * self._batch)
+                    )  # half of them may be starts of the others
                 self._in_flight, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
                 if not self._in_flight:
                     return
@@ -200,40 +215,51 @@ class Delivery:
             if not own and (self._spool is None or self._spool_is_unusable()):
                 return False
             try:
-                while True:
-                    self._waiting += encode(self._buffer.take(LARGEST_BATCH))
-                    if not self._buffer:
-                        self._append(own)
-                        return True
+                if self._is_crowded:
                     self._append([])
+                # What is added meanwhile waits for the next time, or a busy application would keep this up for ever.
+                self._waiting += encode(self._buffer.take(sys.maxsize))
+                self._append(own)
             except MonitoringError as error:
                 if own:
                     raise
                 self._do_without_spool(error)
                 return False
+            return True
 
-    def _append(self, own: list[Row]) -> None:
+    def _append(self, own: list[Row], *, synced: bool = True) -> None:
         """Append what is in flight, what waits, and these rows to the spool, in this order, all or nothing."""
         if self._spool is None:
             raise SpoolError("the client has no spool")
         flying = [] if self._in_flight_is_kept else self._in_flight
-        self._spool.append([*flying, *self._waiting, *own])
+        self._spool.append([*flying, *self._waiting, *own], synced=synced)
         self._in_flight_is_kept = bool(self._in_flight)
         self._waiting = []
 
-    def keep_some(self) -> bool:
-        """Move the oldest facts in memory to the spool, if that takes no more than milliseconds. False when it cannot be done."""
-        if self._spool is None or self._spool_is_unusable() or not self._order.acquire(timeout=PATIENCE_OF_CALLERS):
+    def make_room(self, most: int = sys.maxsize) -> bool:
+        """Write the oldest facts in memory as rows, which take less of it; to disk if these are too many or the database is away.
+
+        False when that cannot be done, or takes longer than a caller would wait.
+        """
+        if not self._order.acquire(timeout=PATIENCE_OF_CALLERS):
             return False
         try:
-            self._waiting += encode(self._buffer.take(SOME))
-            self._append([])
+            must_go = self.is_away or self._is_crowded
+            if must_go and (self._spool is None or self._spool_is_unusable()):
+                return False
+            self._waiting += encode(self._buffer.take(most))
+            if must_go:
+                self._append([], synced=False)
         except MonitoringError as error:
             self._do_without_spool(error)
             return False
         finally:
             self._order.release()
         return True
+
+    @property
+    def _is_crowded(self) -> bool:
+        return sum(len(row.body) for row in self._waiting) > MOST_TEXT_WAITING
 
     def give_up(self) -> int:
         """Drop what is in memory, and answer how many facts these were."""

@@ -36,6 +36,8 @@ LINGER_AWAY = 0.5
 LOOK_EVERY = 30.0
 EXIT_SECONDS = 2.0
 STOP_SECONDS = 1.0
+CATCH_UP_SECONDS = 1.0
+SOME = 500  # facts, whose caller then takes a few milliseconds
 
 logger = logging.getLogger("automon_client")
 _running: set[Outbox] = set()
@@ -75,7 +77,7 @@ class Outbox:
             raise DatabaseUnavailableError("the client is closed")
         if not self._buffer.add(fact, text):
             # The thread cannot keep up, so the caller does a little of its work.
-            self._make_delivery().keep_some()
+            self._make_delivery().make_room(SOME)
             if not self._buffer.add(fact, text):
                 raise FullError(f"{len(self._buffer)} facts wait in memory already, and the disk takes no more")
 
@@ -95,6 +97,12 @@ class Outbox:
         delivery.hurry()
         self._wake()
         return done.wait(timeout)
+
+    def catch_up(self) -> None:
+        """Have delivered what came before a fact that cannot be kept. Raises DatabaseUnavailableError when it cannot be."""
+        delivery = self._make_delivery()
+        if delivery.has_predecessors and (delivery.is_pausing or not self.flush(CATCH_UP_SECONDS)):
+            raise DatabaseUnavailableError("facts that came before wait still")
 
     def close(self, timeout: float) -> None:
         """Deliver for `timeout` seconds, keep the rest on disk, and end. Facts that come later are refused."""
@@ -215,7 +223,7 @@ class Outbox:
         if self._stopping:
             raise CalledOffError
         if self._buffer.is_filling and self._delivery is not None:
-            self._delivery.keep()
+            self._delivery.make_room()
 
     def _answer_flushes(self) -> None:
         flushes, self._flushes = self._flushes, []
@@ -243,6 +251,8 @@ class Outbox:
         if thread is not None and thread is not threading.current_thread():
             self._end_thread(thread, 0.0)
         self._calmed = self._delivery is not None and self._delivery.come_to_rest(STOP_SECONDS)
+        if self._spool is not None:
+            self._spool.close()  # SQLite works in no child while it is open
 
     def after_fork_in_parent(self) -> None:
         if self._calmed and self._delivery is not None:

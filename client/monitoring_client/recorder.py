@@ -47,6 +47,7 @@ class Buffered:
             raise
         except MonitoringError as error:
             try:
+                self._outbox.catch_up()
                 store(self._link, fact)
             except DatabaseUnavailableError as away:
                 raise FullError(f"{error}; and the database is away: {away}") from None

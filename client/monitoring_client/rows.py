@@ -53,11 +53,11 @@ def _row(fact: Fact) -> Row:
     if kind == "task":
         said["started_at"] = started_at = said["started_at"].isoformat()
         said["ended_at"] = said["ended_at"].isoformat()
-        run = f"{started_at} {said['task_id']}"
+        run = f"{started_at} {said['task_id']!a}"
     else:
         said["at"] = at = said["at"].isoformat()
         if kind == "start":
-            run = f"{at} {said['task_id']}"
+            run = f"{at} {said['task_id']!a}"
         if kind not in ("error", "metric"):
             said["fact"] = kind
     return Row(0, kind, run, at_is_ours, _json(said))

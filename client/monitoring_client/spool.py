@@ -1,15 +1,15 @@
 """Facts on disk, for as long as the database is away: one SQLite file, which processes of one user and one database share.
 
-A row that was appended survives a kill and, as it is synced, a loss of power. Rows go to the database in the order in
+A row that was appended survives a kill and, once it is synced, a loss of power. Rows go to the database in the order in
 which they were appended, by one process at a time.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -28,6 +28,12 @@ CREATE TABLE IF NOT EXISTS facts (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, run TEXT NOT NULL, at_is_ours INTEGER NOT NULL, body TEXT NOT NULL
 )
 """
+# All in one row, because the driver lets other threads run with each that it fetches, and a busy one lets go of the
+# interpreter only after 5 ms.
+OLDEST = """
+SELECT json_group_array(json_array(number, kind, run, at_is_ours, body))
+FROM (SELECT number, kind, run, at_is_ours, body FROM facts WHERE number > ? ORDER BY number LIMIT ?)
+"""
 
 R = TypeVar("R")
 _inherited: list[object] = []
@@ -44,36 +50,48 @@ class Spool:
         self.path = path
         self._most_pages = max(16, most_bytes // PAGE)
         self._connection: sqlite3.Connection | None = None
+        self._in_use = path  # a file that was damaged is passed over for the next, by all processes
+        self._next = _numbered(path, 2)
+        self._number = 1
+        self._opened: tuple[Path, int, int] | None = None  # which file the connection is to
+        self._is_unsafe = False
         self._leading: IO[str] | None = None
         self._newest = 0  # the last row that this process appended
+        self._sent = 0  # the last row that need not be sent again, though it may still be in the file
         self._turns = Turns()
 
     def after_fork(self) -> None:
         self._turns = Turns()
         if self._connection is not None:
-            _inherited.append(self._connection)  # SQLite forbids a child even to close it
+            # SQLite forbids a child even to close it, and believes that this process holds the locks of its parent.
+            _inherited.append(self._connection)
             self._connection = None
+            self._is_unsafe = True
         if self._leading is not None:
             # The parent leads on: closing what was inherited does not unlock what the parent holds.
             self._leading.close()
             self._leading = None
         self._newest = 0
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Keep rows; when this returns, they are on disk. Raises FullError when there is no room for all of them."""
-        if not rows:
-            return
-        self._run(lambda connection: self._insert(connection, rows))
+    def append(self, rows: Sequence[Row], *, synced: bool = True) -> None:
+        """Keep rows; when this returns, they are on disk. Raises FullError when there is no room for all of them.
+
+        Rows that are not synced survive a kill, and a loss of power once others are synced.
+        """
+        while rows:
+            self._run(lambda connection: self._insert(connection, rows, synced=synced))
+            if self._is_in_place():
+                return
 
     def oldest(self, most: int) -> list[Row]:
         """Answer the rows that are next to be sent."""
-        query = "SELECT number, kind, run, at_is_ours, body FROM facts ORDER BY number LIMIT ?"
-        found = self._run(lambda connection: connection.execute(query, (most,)).fetchall())
-        return [Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in found]
+        ((found,),) = self._run(lambda connection: connection.execute(OLDEST, (self._sent, most)).fetchall())
+        return sorted(Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in json.loads(found))
 
     def remove(self, rows: Sequence[Row]) -> None:
-        """Remove rows that `oldest` has answered."""
-        self._run(lambda connection: self._delete(connection, rows[-1].number))
+        """Remove rows that `oldest` has answered, now or, as a full disk has no room even for that, as soon as it has."""
+        self._sent = rows[-1].number
+        self._remove_sent()
 
     def holds_ours(self) -> bool:
         """Whether something that this process appended waits still; what it records now must wait behind it."""
@@ -81,9 +99,13 @@ class Spool:
 
     def holds_any(self) -> bool:
         """Whether anything waits, this process's or of others. Does not make the file."""
-        if not self.path.exists():
+        if _identity(self._file()) is None:
             return False
-        return bool(self._run(lambda connection: connection.execute("SELECT 1 FROM facts LIMIT 1").fetchall()))
+        query = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM facts"
+        ((first, last),) = self._run(lambda connection: connection.execute(query).fetchall())
+        if 0 < first <= self._sent:
+            self._remove_sent()
+        return bool(last > self._sent)
 
     def lead(self) -> bool:
         """Become the one process that sends from this file. False while another is; the kernel ends that with the process."""
@@ -93,7 +115,10 @@ class Spool:
             import fcntl
         except ImportError:  # where there is none, two may send the same rows: slower, and no row is stored twice
             return True
-        leading = _private(self.path.with_suffix(".lock"))
+        try:
+            leading = _private(self.path.with_suffix(".lock"))
+        except OSError as error:
+            raise SpoolError(f"cannot use {self.path}: {error}") from error
         try:
             fcntl.flock(leading, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -112,9 +137,8 @@ class Spool:
         with suppress(BusyError), self._turns.take(BUSY_SECONDS):
             self._abandon()
 
-    def _insert(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
+    def _insert(self, connection: sqlite3.Connection, rows: Sequence[Row], *, synced: bool) -> None:
+        with _transaction(connection, synced=synced):
             connection.executemany(
                 "INSERT INTO facts (kind, run, at_is_ours, body) VALUES (?, ?, ?, ?)", [row[1:] for row in rows]
             )
@@ -122,15 +146,20 @@ class Spool:
         self._newest = newest
 
     def _look_for_ours(self, connection: sqlite3.Connection) -> bool:
-        ((first,),) = connection.execute("SELECT min(number) FROM facts")
+        ((first,),) = connection.execute("SELECT min(number) FROM facts WHERE number > ?", (self._sent,))
         if first is None or first > self._newest:
             self._newest = 0
         return self._newest > 0
 
-    def _delete(self, connection: sqlite3.Connection, number: int) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
-            connection.execute("DELETE FROM facts WHERE number <= ?", (number,))
+    def _remove_sent(self) -> None:
+        with suppress(FullError):
+            self._run(self._delete_sent)
+
+    def _delete_sent(self, connection: sqlite3.Connection) -> None:
+        # Nothing in a file that was opened just now, whose numbers begin anew. Not synced: what a loss of power brings
+        # back is sent again, and the database knows it.
+        with _transaction(connection, synced=False):
+            connection.execute("DELETE FROM facts WHERE number <= ?", (self._sent,))
 
     def _run(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
@@ -151,37 +180,87 @@ class Spool:
             raise SpoolError(f"cannot use {self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             self._abandon()
-            self._set_aside()
-            raise SpoolError(f"{self.path} was damaged and has been set aside: {error}") from error
+            raise SpoolError(f"{self._set_aside()} was damaged and has been set aside: {error}") from error
         except OSError as error:
             raise SpoolError(f"cannot use {self.path}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
+        if not self._is_in_place():
+            self._abandon()
         if self._connection is None:
             import sqlite3
 
+            if self._is_unsafe:
+                raise SpoolError(f"cannot use {self.path}: this process was forked in the middle of something")
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _private(self.path).close()
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
-            connection.execute(TABLE)
+            file = self._file()
+            _make(file)
+            self._opened = _identity(file)
+            connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
+            self._sent = 0  # the file may be another one than before
         return self._connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
+        connection.execute(TABLE)
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is open is the one in use: another process may have set it aside, or somebody removed it."""
+        return self._opened == _identity(self._file())
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _set_aside(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            damaged = Path(f"{self.path}{suffix}")
-            if damaged.exists():
-                damaged.rename(f"{self.path}.damaged-{time.time_ns()}{suffix}")
+    def _file(self) -> Path:
+        while _identity(self._next) is not None:
+            self._number += 1
+            self._in_use, self._next = self._next, _numbered(self.path, self._number + 1)
+        return self._in_use
+
+    def _set_aside(self) -> Path:
+        """Have all processes go on with the next file. What others have open is neither renamed nor removed: SQLite cannot bear that."""
+        damaged = self._in_use
+        if self._opened == _identity(damaged):
+            with suppress(OSError):
+                _make(self._next)
+        return damaged
 
 
-def _private(path: Path) -> IO[str]:
+@contextmanager
+def _transaction(connection: sqlite3.Connection, *, synced: bool) -> Iterator[None]:
+    connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield
+
+
+def _private(path: Path, flags: int = 0) -> IO[str]:
     """Open a file, made readable for its owner alone if it is new: facts may quote what the application works on."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600), "r+")
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _make(path: Path) -> None:
+    """Make a file unless it is there; one that is must not even be opened, as closing it again would end all locks on it."""
+    with suppress(FileExistsError):
+        _private(path, os.O_EXCL).close()
+
+
+def _identity(path: Path) -> tuple[Path, int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - many times a second
+    except OSError:
+        return None
+    return path, found.st_dev, found.st_ino

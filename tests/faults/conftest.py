@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.support.auditor import Audit, table
+from tests.support.facts_audit import FactsAudit
 from tests.support.postgres import PostgresUnderTest
 from tests.support.proxy import TcpProxy
 from tests.support.service import Document, Look, ServiceProcess, make_config
@@ -19,7 +20,9 @@ from tests.support.smtp import FakeSmtp
 
 StartService = Callable[..., ServiceProcess]
 KeepAudit = Callable[[Audit], None]
+KeepFactsAudit = Callable[[FactsAudit], None]
 AUDITS = pytest.StashKey[list[Audit]]()
+FACTS_AUDITS = pytest.StashKey[list[FactsAudit]]()
 
 
 @pytest.fixture
@@ -75,9 +78,17 @@ def keep_audit(pytestconfig: pytest.Config) -> KeepAudit:
     return pytestconfig.stash.setdefault(AUDITS, []).append
 
 
+@pytest.fixture
+def keep_facts_audit(pytestconfig: pytest.Config) -> KeepFactsAudit:
+    """Keep what an auditor of facts has found for the table at the end of the run."""
+    return pytestconfig.stash.setdefault(FACTS_AUDITS, []).append
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table; with several workers it stays with them."""
-    audits = config.stash.get(AUDITS, [])
-    if audits:
+    """Print the tables; with several workers they stay with them."""
+    if audits := config.stash.get(AUDITS, []):
         terminalreporter.section("what became of the alerts")
         terminalreporter.write_line("\n".join(table(audits)))
+    if facts_audits := config.stash.get(FACTS_AUDITS, []):
+        terminalreporter.section("what became of the facts")
+        terminalreporter.write_line("\n".join(table(facts_audits)))

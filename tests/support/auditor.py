@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from tests.support.calls import Calls, Row
 from tests.support.slack import FakeSlack, Post
@@ -101,7 +101,7 @@ class Audit:
     seconds: float = 0
     kills: int = 0
 
-    HEADINGS = (
+    HEADINGS: ClassVar[tuple[str, ...]] = (
         "campaign",
         "seconds",
         "kills",
@@ -404,9 +404,15 @@ def _obligation(row: Row) -> Obligation:
     return row["transition_id"], row["channel"], row["recipient"]
 
 
-def table(audits: Sequence[Audit]) -> list[str]:
-    """Set audits as a table, a line each below the headings."""
-    rows = [Audit.HEADINGS, *(one.table_row() for one in audits)]
+class InTable(Protocol):
+    HEADINGS: ClassVar[tuple[str, ...]]
+
+    def table_row(self) -> tuple[str, ...]: ...
+
+
+def table(audits: Sequence[InTable]) -> list[str]:
+    """Set audits of one kind as a table, a line each below the headings."""
+    rows = [audits[0].HEADINGS, *(one.table_row() for one in audits)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_set(row, widths) for row in rows]
 

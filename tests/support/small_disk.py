@@ -1,4 +1,4 @@
-"""A PostgreSQL server on a disk of its own that can be filled to the last byte.
+"""A disk of its own, with a PostgreSQL server or without, that can be filled to the last byte.
 
     with SmallDisk(memory_path / "disk", migrated_postgres) as disk:
         disk.fill()
@@ -36,31 +36,33 @@ umount "$1" 2>/dev/null || umount --lazy "$1"
 """
 
 
-class SmallDisk:
-    """A disk in memory, mounted at `folder`, with a running copy of the stopped server in `source` and its log on it.
+class SmallFolder:
+    """A disk in memory, mounted at `folder`."""
 
-    A server that cannot write its journal gives up: `server.start` starts it again once there is room.
-    """
-
-    def __init__(self, folder: Path, source: Path, *, megabytes: int = _MEGABYTES) -> None:
-        self._folder = folder
-        self._source = source
+    def __init__(self, folder: Path, *, megabytes: int) -> None:
+        self.folder = folder
         self._megabytes = megabytes
         self._ballast = folder / "ballast"
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._mount(stack)
-            directory = copy_server(self._source, self._folder / "server")
-            self.server = stack.enter_context(PostgresUnderTest(directory, settings=_SETTINGS))
-            self._stack = stack.pop_all()
+        self._mount(self._stack)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def forbid_writing(self) -> None:
+        """Mount it for reading only; nobody may have a file open for writing."""
+        self._remount("ro")
+
+    def allow_writing(self) -> None:
+        self._remount("rw")
+
+    def _remount(self, how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", self.folder], check=True)
 
     def fill(self) -> None:
         """Leave no byte free. What the server gives back afterwards is free for it again."""
@@ -78,15 +80,15 @@ class SmallDisk:
 
     @property
     def free_bytes(self) -> int:
-        state = os.statvfs(self._folder)
+        state = os.statvfs(self.folder)
         return state.f_bavail * state.f_frsize
 
     def _mount(self, stack: ExitStack) -> None:
         if os.geteuid() != 0:
             pytest.skip("only root can mount a small disk")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _HOLD_DISK, "sh", self._folder, str(self._megabytes)],
+            ["/bin/sh", "-c", _HOLD_DISK, "sh", self.folder, str(self._megabytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -98,3 +100,22 @@ class SmallDisk:
             reason = process.communicate()[1].strip().split("\n", 1)[0]
             pytest.skip(f"a small disk cannot be mounted: {reason}")
         stack.callback(process.communicate)
+
+
+class SmallDisk(SmallFolder):
+    """A small folder with a running copy of the stopped server in `source` and its log on it.
+
+    A server that cannot write its journal gives up: `server.start` starts it again once there is room.
+    """
+
+    def __init__(self, folder: Path, source: Path, *, megabytes: int = _MEGABYTES) -> None:
+        super().__init__(folder, megabytes=megabytes)
+        self._source = source
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._mount(stack)
+            directory = copy_server(self._source, self.folder / "server")
+            self.server = stack.enter_context(PostgresUnderTest(directory, settings=_SETTINGS))
+            self._stack = stack.pop_all()
+        return self
