@@ -102,6 +102,10 @@ torture-client: .venv/.dev ## kill hundreds of applications that report, hurt th
 bench: .venv/.dev ## measure what has a goal, beside its goal (FULL=1: at the sizes of the goals, for hours)
 	@$(PY) -m bench $(if $(FULL),--full)
 
+.PHONY: bench-client
+bench-client: .venv/.dev ## measure what the Python client costs the application that reports, beside its goals
+	@$(PY) -m bench.client
+
 .PHONY: lint
 lint: .venv/.dev ## check style, types, import contracts and SQL
 	@$(PY) -m ruff check .

@@ -229,10 +229,9 @@ class Delivery:
 
     # The spool ------------------------------------------------------------------------------------------------------
 
-    def keep(self, more: Iterable[Fact] = (), *, synced: bool = True) -> bool:
+    def keep(self, more: Iterable[Fact] = ()) -> bool:
         """Move all that is in memory to the spool, and these facts after it. False when there is none that can be used.
 
-        What is not synced may be lost with the machine's power, as it might have been in memory.
         With facts of its own, raises FullError or SpoolError instead: these facts are not taken then, and the others stay.
         """
         own = encode(more)
@@ -241,10 +240,10 @@ class Delivery:
         try:
             with self._order:
                 if self._is_crowded:
-                    self._append([], synced=synced)
+                    self._append([])
                 # What is added meanwhile waits for the next time, or a busy application would keep this up for ever.
                 self._waiting += self._encoded(self._buffer.take(sys.maxsize))
-                self._append(own, synced=synced)
+                self._append(own)
         except MonitoringError as error:
             if own:
                 raise
@@ -276,7 +275,7 @@ class Delivery:
                 return False
             self._waiting += self._encoded(self._buffer.take(most))
             if must_go:
-                self._append([], synced=self.is_away)
+                self._append([], synced=False)
         except MonitoringError as error:
             failure = error
         finally:

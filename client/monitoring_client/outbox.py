@@ -209,6 +209,7 @@ class Outbox:
     def _run(self) -> None:
         if self._thread is not threading.current_thread():  # a signal handler has started another one meanwhile
             return
+        _leave_signals_to_others()
         try:
             while not self._deliver_or_fail():
                 self._pause()
@@ -345,6 +346,19 @@ class Outbox:
         self._losses.forget()
         self._buffer.forget()
         self._begin()
+
+
+def _leave_signals_to_others() -> None:
+    """Block in this thread whatever is meant for the process.
+
+    Otherwise a signal that the main thread holds back for a moment would be delivered here, and end the process in the
+    middle of what must not be interrupted: billiard, below Celery, would leave the queue of results locked for ever.
+    """
+    import signal
+
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        own = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}  # of the thread itself
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - own)
 
 
 def _see_off(thread: threading.Thread) -> None:

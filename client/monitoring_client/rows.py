@@ -58,14 +58,14 @@ def _row(fact: Fact) -> Row:
     if kind == "task":
         said["started_at"] = started_at = said["started_at"].isoformat()
         said["ended_at"] = said["ended_at"].isoformat()
-        run = f"{started_at} {said['task_id']}"
+        run = f"{started_at} {said['task_id']!a}"
     else:
         said["at"] = at = said["at"].isoformat()
         if kind == "start":
-            run = f"{at} {said['task_id']}"
+            run = f"{at} {said['task_id']!a}"
         if kind not in ("error", "metric"):
             said["fact"] = kind
-    return Row(0, kind, _storable(run), at_is_ours, _json(said))
+    return Row(0, kind, run, at_is_ours, _json(said))
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -76,10 +76,6 @@ def _json(body: object) -> str:
     # What PostgreSQL cannot hold in a text is replaced: NUL, and halves of surrogate pairs.
     if "\\u0000" in text:
         text = _encoder.encode(_without_nul(body))
-    return _storable(text)
-
-
-def _storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 

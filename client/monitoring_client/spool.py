@@ -6,8 +6,8 @@ which they were appended, by one process at a time.
 
 from __future__ import annotations
 
+import json
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +29,12 @@ CREATE TABLE IF NOT EXISTS facts (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, run TEXT NOT NULL, at_is_ours INTEGER NOT NULL, body TEXT NOT NULL
 )
 """
+# All in one row, because the driver lets other threads run with each that it fetches, and a busy one lets go of the
+# interpreter only after 5 ms.
+OLDEST = """
+SELECT json_group_array(json_array(number, kind, run, at_is_ours, body))
+FROM (SELECT number, kind, run, at_is_ours, body FROM facts WHERE number > ? ORDER BY number LIMIT ?)
+"""
 
 R = TypeVar("R")
 _inherited: list[object] = []
@@ -48,12 +54,12 @@ class Spool:
         self._path = path
         self._most_pages = max(16, most_bytes // PAGE)
         self._connection: sqlite3.Connection | None = None
-        self._opened: tuple[int, int] | None = None  # which file the connection is to
+        self._number = 1  # of the file in use: one that was damaged is passed over for the next, by all processes
+        self._opened: tuple[Path, int, int] | None = None  # which file the connection is to
         self._is_unsafe = False
         self._leading: IO[str] | None = None
         self._newest = 0  # the last row that this process appended
         self._sent = 0  # the last row that need not be sent again, though it may still be in the file
-        self._read_from: tuple[int, int] | None = None  # the file that `oldest` has read
         self._turns = Turns()
 
     def load(self) -> None:
@@ -101,17 +107,13 @@ class Spool:
 
     def oldest(self, most: int) -> list[Row]:
         """Answer the rows that are next to be sent."""
-        query = "SELECT number, kind, run, at_is_ours, body FROM facts WHERE number > ? ORDER BY number LIMIT ?"
-        found = self._run(lambda connection: connection.execute(query, (self._sent, most)).fetchall())
-        self._read_from = self._opened
-        return [Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in found]
+        ((found,),) = self._run(lambda connection: connection.execute(OLDEST, (self._sent, most)).fetchall())
+        return sorted(Row(number, kind, run, bool(ours), body) for number, kind, run, ours, body in json.loads(found))
 
     def remove(self, rows: Sequence[Row]) -> None:
         """Remove rows that `oldest` has answered, now or, as a full disk has no room even for that, as soon as it has."""
-        number = rows[-1].number
-        self._remove_to(number)
-        if self._opened == self._read_from:
-            self._sent = number
+        self._sent = rows[-1].number
+        self._remove_sent()
 
     def holds_ours(self) -> bool:
         """Whether something that this process appended waits still; what it records now must wait behind it."""
@@ -119,12 +121,12 @@ class Spool:
 
     def holds_any(self) -> bool:
         """Whether anything waits, this process's or of others. Does not make the file."""
-        if not os.path.exists(self.path):  # noqa: PTH110 - that of Path raises where it may not look
+        if _identity(self._file()) is None:
             return False
         query = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM facts"
         ((first, last),) = self._run(lambda connection: connection.execute(query).fetchall())
         if 0 < first <= self._sent:
-            self._remove_to(self._sent)
+            self._remove_sent()
         return bool(last > self._sent)
 
     def lead(self) -> bool:
@@ -171,16 +173,15 @@ class Spool:
             self._newest = 0
         return self._newest > 0
 
-    def _remove_to(self, number: int) -> None:
+    def _remove_sent(self) -> None:
         with suppress(FullError):
-            self._run(lambda connection: self._delete(connection, number))
+            self._run(self._delete_sent)
 
-    def _delete(self, connection: sqlite3.Connection, number: int) -> None:
-        if self._opened != self._read_from:  # another file has taken the place of the one that the rows are from
-            return
-        # What a loss of power brings back is sent again, and the database knows it.
+    def _delete_sent(self, connection: sqlite3.Connection) -> None:
+        # Nothing in a file that was opened just now, whose numbers begin anew. Not synced: what a loss of power brings
+        # back is sent again, and the database knows it.
         with _transaction(connection, synced=False):
-            connection.execute("DELETE FROM facts WHERE number <= ?", (number,))
+            connection.execute("DELETE FROM facts WHERE number <= ?", (self._sent,))
 
     def _run(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
@@ -206,8 +207,8 @@ class Spool:
             return FullError(f"there is no more room in {self.path}: {error}")
         self._abandon()
         # The plain class is what SQLite's "corrupt" and "not a database" become.
-        if type(error) is sqlite3.DatabaseError and self._set_aside():
-            return SpoolError(f"{self.path} was damaged and has been set aside: {error}")
+        if type(error) is sqlite3.DatabaseError:
+            return SpoolError(f"{self._set_aside()} was damaged and has been set aside: {error}")
         return SpoolError(f"cannot use {self.path}: {error}")
 
     def _open(self) -> sqlite3.Connection:
@@ -219,19 +220,20 @@ class Spool:
             if self._is_unsafe:
                 raise SpoolError(f"cannot use {self.path}: this process was forked in the middle of something")
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # one that exists is left alone: closing it again would end all locks on it
-                _private(self.path, os.O_EXCL).close()
-            opened = _identity(self.path)
+            file = self._file()
+            _make(file)
+            opened = _identity(file)
             if opened != self._opened:
-                self._newest = self._sent = 0
+                self._newest = 0
             self._opened = opened
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(connection)
             except BaseException:
                 connection.close()
                 raise
             self._connection = connection
+            self._sent = 0  # the file may be another one than before
         return self._connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -243,23 +245,26 @@ class Spool:
         connection.execute(TABLE)
 
     def _is_in_place(self) -> bool:
-        """Whether the file that is open is the one at the path: another process may have set it aside, or somebody removed it."""
-        return self._opened == _identity(self.path)
+        """Whether the file that is open is the one in use: another process may have set it aside, or somebody removed it."""
+        return self._opened == _identity(self._file())
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _set_aside(self) -> bool:
-        """Rename a damaged file. False when another process has done so already."""
-        if not self._is_in_place():
-            return False
-        aside = f"{self.path}.damaged-{time.time_ns()}"
-        for suffix in ("", "-wal", "-shm"):
+    def _file(self) -> Path:
+        while _identity(_numbered(self.path, self._number + 1)) is not None:
+            self._number += 1
+        return _numbered(self.path, self._number)
+
+    def _set_aside(self) -> Path:
+        """Have all processes go on with the next file. What others have open is neither renamed nor removed: SQLite cannot bear that."""
+        damaged = _numbered(self.path, self._number)
+        if self._opened == _identity(damaged):
             with suppress(OSError):
-                Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
-        return True
+                _make(_numbered(self.path, self._number + 1))
+        return damaged
 
 
 @contextmanager
@@ -275,9 +280,21 @@ def _private(path: Path, flags: int = 0) -> IO[str]:
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600), "r+")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _numbered(path: Path, number: int) -> Path:
+    if number == 1:
+        return path
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _make(path: Path) -> None:
+    """Make a file unless it is there; one that is must not even be opened, as closing it again would end all locks on it."""
+    with suppress(FileExistsError):
+        _private(path, os.O_EXCL).close()
+
+
+def _identity(path: Path) -> tuple[Path, int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - many times a second
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return path, found.st_dev, found.st_ino

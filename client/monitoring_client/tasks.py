@@ -110,7 +110,10 @@ class Task:
         return self
 
     def end(self, error: BaseException | None = None, *, status: str | None = None) -> bool:
-        """Record that the task has ended, by this exception if there is one. `status` outranks what the exception says."""
+        """Record that the task has ended, by this exception if there is one.
+
+        `status` outranks what the exception says, which then is the reason that is kept with the task.
+        """
         if status is not None:
             self._status = status
         return self._finish(error, datetime.now(timezone.utc))
@@ -201,8 +204,9 @@ class Task:
         if self._start is not None:
             ended_at = max(ended_at, self._start.body["at"])  # clocks are set back now and then
         steps = self.step_timings or None
+        reason = failure or (error if self._status is not None else None)
         end = recorder.make(
-            facts.complete_task, self._start, self.task_id, status, self.output_size, steps, failure, ended_at
+            facts.complete_task, self._start, self.task_id, status, self.output_size, steps, reason, ended_at
         )
         if end is None:
             return False

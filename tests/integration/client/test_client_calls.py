@@ -176,3 +176,12 @@ def test_from_environment_reads_the_dsn_and_the_schema(
 
     assert rows("SELECT worker_id FROM processing_metrics") == [("env",)]
     assert "elsewhere" in caplog.text
+
+
+def test_an_end_that_is_told_to_be_a_cancellation_keeps_the_exception_as_its_reason(
+    monitor: MonitoringClient, rows: Rows
+) -> None:
+    monitor.task("attempt").start().end(ConnectionError("the line is down"), status="cancelled")
+
+    assert rows("SELECT status, error_message FROM processing_metrics") == [("cancelled", "the line is down")]
+    assert rows("SELECT count(*) FROM error_tracking") == [(0,)]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -182,3 +185,17 @@ def test_a_process_ends_without_a_warning_and_closes_its_connection(database_url
     )
 
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the mask of a thread from /proc")
+def test_the_senders_thread_leaves_signals_to_the_others(database_url: str, until: Until) -> None:
+    with MonitoringClient(database_url, spool=False) as monitor:
+        monitor.record_performance_metric("depth", "gauge", 1.0)
+        [sender] = [thread for thread in threading.enumerate() if thread.name == "automon-client"]
+
+        def blocked() -> int:
+            status = Path(f"/proc/self/task/{sender.native_id}/status").read_text(encoding="ascii")
+            return int(status.partition("SigBlk:")[2].split()[0], 16)
+
+        until(lambda: blocked() >> (signal.SIGTERM - 1) & 1)
+        assert blocked() >> (signal.SIGSEGV - 1) & 1 == 0

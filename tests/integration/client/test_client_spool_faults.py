@@ -120,8 +120,8 @@ def test_a_file_that_is_no_spool_is_set_aside(tmp_path: Path) -> None:
 
     spool.append([Row(0, "error", "", False, "first")])
     assert len(spool.oldest(10)) == 1
-    [aside] = tmp_path.glob("spool.damaged-*")
-    assert aside.read_text(encoding="utf-8").startswith("a letter")
+    assert spool.path.read_text(encoding="utf-8").startswith("a letter")
+    assert len(Spool(spool.path).oldest(10)) == 1
 
 
 def test_what_a_full_disk_has_no_room_for_follows_what_waits_there(
@@ -157,3 +157,26 @@ def test_memory_is_bounded_while_the_database_is_away_and_the_spool_is_full(
 
     assert 300 < taken < 2000
     assert delivery.give_up() < taken
+
+
+def test_a_task_id_that_no_file_can_hold_keeps_no_other_fact_from_it(tmp_path: Path) -> None:
+    monitor = MonitoringClient("postgresql://127.0.0.1:1/nowhere", spool=tmp_path / "spool")
+    for task_id in ("half of a pair \ud800", "nothing \x00", "fine"):
+        monitor.start_task("work", task_id=task_id)
+    monitor.close()
+
+    assert monitor.dropped == 0
+    kept = [json.loads(row.body)["task_id"] for row in Spool(tmp_path / "spool").oldest(10)]
+    assert kept == ["half of a pair ?", "nothing \ufffd", "fine"]
+
+
+def test_what_was_read_from_a_file_is_not_removed_from_the_one_that_took_its_place(tmp_path: Path) -> None:
+    one, another = Spool(tmp_path / "spool"), Spool(tmp_path / "spool")
+    one.append([Row(0, "error", "", False, "in the old file") for _ in range(3)])
+    read = one.oldest(10)
+    (tmp_path / "spool-2").touch()
+    another.append([Row(0, "error", "", False, "in the new file")])
+
+    one.remove(read)
+
+    assert [row.body for row in one.oldest(10)] == ["in the new file"]

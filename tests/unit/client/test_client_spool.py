@@ -208,7 +208,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(path: Path) -> None:
     spool.append([row("2")])
 
     assert bodies(spool) == ["2"]
-    assert [found.name for found in path.parent.glob("*damaged*")]
+    assert path.read_bytes().startswith(b"no database")
 
 
 def test_a_file_that_another_process_has_set_aside_already_is_left_alone(path: Path) -> None:
