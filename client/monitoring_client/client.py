@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from monitoring_client import facts, settings
+from monitoring_client import facts, identity, settings
 from monitoring_client.health import Health
 from monitoring_client.losses import Losses
 from monitoring_client.queues import Queue
@@ -59,7 +59,6 @@ class MonitoringClient:
         told = settings.read(dsn=dsn, schema=schema, worker_id=worker_id, durable=durable, enabled=enabled, spool=spool)
         losses = Losses()
         self._given_worker_id = told.worker_id
-        self._worker: tuple[int, str] | None = None
         self._started: dict[str, Fact] = {}
         self._samplers: list[HostSampler] = []
         self._outbox = None
@@ -98,7 +97,7 @@ class MonitoringClient:
         durable: bool | None = None,
     ) -> str:
         """Record that a task starts and answer its id, which is good to go on with even if nothing could be recorded."""
-        task_id = facts.new_task_id() if task_id is None else task_id
+        task_id = identity.new_task_id() if task_id is None else task_id
         start = self._recorder.make(
             facts.start_task, task_id, task_type, input_size, worker_id or self.worker_id, enclosing_task(), at
         )
@@ -261,14 +260,7 @@ class MonitoringClient:
     @property
     def worker_id(self) -> str:
         """Who works here: what the client was given, or host and process."""
-        if self._given_worker_id is not None:
-            return self._given_worker_id
-        process = os.getpid()
-        if self._worker is None or self._worker[0] != process:
-            import socket
-
-            self._worker = process, f"{socket.gethostname()}:{process}"
-        return self._worker[1]
+        return self._given_worker_id or identity.worker_id()
 
     @property
     def waits(self) -> bool:

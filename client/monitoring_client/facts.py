@@ -80,18 +80,10 @@ def complete_task(
     }
     if start is None:
         return Fact("end", {"task_id": _name("task_id", task_id), "at": ended_at, **end}, ours, size)
-    begun = start.body
-    task = {
-        "task_id": begun["task_id"],
-        "task_type": begun["task_type"],
-        "started_at": begun["at"],
-        # Clocks are set back now and then.
-        "ended_at": max(ended_at, begun["at"]) if ours else ended_at,
-        "input_size": begun["input_size"],
-        "worker_id": begun["worker_id"],
-        "parent_task_id": begun["parent_task_id"],
-        **end,
-    }
+    task = {**start.body, **end}
+    started_at = task["started_at"] = task.pop("at")
+    # Clocks are set back now and then.
+    task["ended_at"] = started_at if ours and ended_at < started_at else ended_at
     return Fact("task", task, ours and start.at_is_ours, size)
 
 
@@ -209,11 +201,6 @@ def record_host_sample(host: str, sample: Mapping[str, Any], at: datetime | None
     return Fact("host", body, at is None, size)
 
 
-def new_task_id() -> str:
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
 def readable(value: object) -> str:
     """Give the text of an exception or of anything else, even if its own `__str__` fails: a fact is not lost over that."""
     try:
@@ -268,6 +255,8 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
 
 
 def _count(what: str, value: int) -> int:
+    if type(value) is int and 0 <= value <= LARGEST_COUNT:
+        return value
     try:
         number = operator.index(value)
     except TypeError:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from monitoring_client import facts
+from monitoring_client import identity
 from monitoring_client.run_command import NOT_STARTED, WATCHED, Command, Ending
 from monitoring_client.run_options import say
 from monitoring_client.run_output import STDERR, STDOUT, Copier, Growth, close_on_exec_what_is_closed, copier
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, words: list[str]) -> Ending:
     errors = copier(STDERR, keep=options.tail) if options.tail and STDERR not in closed else None
     output = copier(STDOUT, keep=0) if options.output_size and STDOUT not in closed else None
     growth = Growth(STDOUT)
-    task_id = facts.new_task_id()
+    task_id = identity.new_task_id()
     report = Report(options, task_id, words[0])
     command = Command(words, {**_environment(), "AUTOMON_TASK_ID": task_id}, mask, errors, output)
     report.begin()  # in a thread, while the command runs already

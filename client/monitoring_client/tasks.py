@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from monitoring_client import facts
 from monitoring_client.facts import Fact
+from monitoring_client.identity import new_task_id
 from monitoring_client.off_loop import begin_off_loop, off_loop
 from monitoring_client.recorder import Recorder
 
@@ -47,7 +48,7 @@ class Task:
         *,
         durable: bool | None,
     ) -> None:
-        self.task_id = facts.new_task_id() if task_id is None else task_id
+        self.task_id = new_task_id() if task_id is None else task_id
         self.parent_id = enclosing_task()
         self.task_type = task_type
         self.input_size = input_size

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import os
 from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
-from monitoring_client import MonitoringClient
+from monitoring_client import MonitoringClient, identity
 from monitoring_client.tasks import how_it_ended
 
 
@@ -144,3 +145,24 @@ def test_an_asynchronous_generator_goes_on_as_before_when_it_is_tracked(monitor:
 
     assert asyncio.run(main()) == [1, 4, 7]
     assert closed == ["closed"]
+
+
+def test_a_forked_child_gives_ids_and_a_name_of_its_own() -> None:
+    read, write = os.pipe()
+    identity.new_task_id()
+    name = identity.worker_id()
+    child = os.fork()
+    if child == 0:
+        os.write(write, f"{identity.worker_id()} {identity.new_task_id()}".encode())
+        os._exit(0)
+    own = {identity.new_task_id() for _ in range(3)}
+    os.waitpid(child, 0)
+    child_name, child_id = os.read(read, 4096).decode().split()
+    os.close(read)
+    os.close(write)
+
+    assert child_name != name
+    assert child_name.endswith(f":{child}")
+    assert {len(task_id) for task_id in {*own, child_id}} == {36}
+    assert {task_id[:24] for task_id in own}.isdisjoint({child_id[:24]})
+    assert len(own) == 3
