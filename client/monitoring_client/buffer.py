@@ -35,7 +35,8 @@ class Buffer:
         filled = len(self._facts)
         if filled >= self._most or self._text > MOST_TEXT:
             return False
-        self._text += fact.size
+        if fact.size:
+            self._text += fact.size
         self._facts.append(fact)
         if self.unwatched or filled == self._half:
             self.notice()

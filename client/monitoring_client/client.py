@@ -102,7 +102,9 @@ class MonitoringClient:
             facts.start_task, task_id, task_type, input_size, worker_id or self.worker_id, enclosing_task(), at
         )
         if start is not None:
-            self._remember(task_id, start)
+            self._started[task_id] = start
+            if len(self._started) > MOST_STARTS:
+                self._forget_a_start()
             self._recorder.put(start, durable=durable)
         return task_id
 
@@ -303,8 +305,7 @@ class MonitoringClient:
     def __repr__(self) -> str:
         return f"<MonitoringClient worker_id={self.worker_id!r} dropped={self.dropped}>"
 
-    def _remember(self, task_id: str, start: Fact) -> None:
-        self._started[task_id] = start
-        if len(self._started) > MOST_STARTS:  # of tasks that somebody else ends, or nobody
-            with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread did it meanwhile
-                del self._started[next(iter(self._started))]
+    def _forget_a_start(self) -> None:
+        """Forget the oldest: of a task that somebody else ends, or nobody."""
+        with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread did it meanwhile
+            del self._started[next(iter(self._started))]

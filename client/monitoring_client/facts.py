@@ -6,6 +6,7 @@ They run in the application's time: what may wait (JSON, cleaning of text) waits
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import os
@@ -23,6 +24,9 @@ LONGEST_STACK_TRACE = 40_000
 LARGEST_DOCUMENT = 256_000  # characters
 LARGEST_COUNT = 2**63 - 1
 MOST_BITS = 1024  # of a whole number in a document; larger ones become text
+
+
+_now = functools.partial(datetime.now, timezone.utc)
 
 
 class Fact(NamedTuple):
@@ -209,10 +213,6 @@ def readable(value: object) -> str:
         return f"<{type(value).__name__} that cannot be shown>"
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 def _identity(at: datetime | None) -> str | None:
     """Tell a fact from others that say the same. One whose moment the caller gave is known by its content: recording it again changes nothing."""
     return os.urandom(16).hex() if at is None else None
@@ -249,6 +249,8 @@ def _message(value: str | BaseException) -> str:
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
+    if type(value) is str and value in allowed:
+        return value
     if value not in allowed:
         raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {_text(what, value)!r}")
     return _text(what, value)
