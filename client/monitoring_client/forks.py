@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging  # noqa: F401 - so that its own lock is taken for a fork after ours, as what is being loaded meanwhile may log
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -31,30 +32,41 @@ MOST_SECONDS = 5.0
 
 
 def watch(thing: ForkAware) -> None:
-    with _one_at_a_time:
-        _watched.add(thing)
+    # Without the lock: what makes a client may hold another that the holder needs, as logging's configuration does.
+    _watched.add(thing)
 
 
 @contextmanager
 def none_meanwhile(look: Callable[[], object] = bool) -> Iterator[None]:
     """Hold forks back: for loading modules, whose half-loaded copies no child could ever use.
 
-    `look` is called again and again while a fork is under way, and may raise to call the waiting off.
+    `look` is called again and again while a fork is under way, and may raise to call the waiting off. After five seconds
+    it goes on all the same: whoever is waited for may itself wait for something that the caller has locked.
     """
     lock = _one_at_a_time
-    while not lock.acquire(timeout=0.01):
+    until = time.monotonic() + MOST_SECONDS
+    while not (held := lock.acquire(timeout=0.01)) and time.monotonic() < until:
         look()
     try:
         yield
     finally:
-        lock.release()
+        if held:
+            lock.release()
+
+
+def _all_watched() -> list[ForkAware]:
+    while True:
+        try:
+            return list(_watched)
+        except RuntimeError:  # noqa: PERF203 - another thread has just added one
+            continue
 
 
 def _before_fork() -> None:
     global _is_held  # noqa: PLW0603 - the process forks
     # Not for ever: what holds it may itself wait for something that another library has locked for this fork.
     _is_held = _one_at_a_time.acquire(timeout=MOST_SECONDS)
-    _resting[:] = list(_watched)
+    _resting[:] = _all_watched()
     for thing in _resting:
         thing.before_fork()
 

@@ -159,6 +159,9 @@ class Spool:
         with suppress(BusyError), self._turns.take(BUSY_SECONDS):
             self._abandon()
 
+    def __del__(self) -> None:
+        self._abandon()  # Python complains of a connection that nobody has closed
+
     def _insert(self, connection: sqlite3.Connection, rows: Sequence[Row], *, synced: bool) -> None:
         with _transaction(connection, synced=synced):
             connection.executemany(

@@ -107,7 +107,8 @@ class Task:
 
     def start(self) -> Self:
         """Record that the task starts now."""
-        self._begin(datetime.now(timezone.utc))
+        self._begin()
+        self._put_start()
         return self
 
     def end(self, error: BaseException | None = None, *, status: str | None = None) -> bool:
@@ -121,14 +122,14 @@ class Task:
 
     async def astart(self) -> Self:
         """As `start`, while the event loop goes on."""
-        started_at = datetime.now(timezone.utc)
+        self._begin()  # here, because the end, should the task be cancelled now, tells of the start
         if not self._takes_time:
-            self._begin(started_at)
+            self._put_start()
             return self
         import asyncio
 
         try:
-            await off_loop(functools.partial(self._begin, started_at))
+            await off_loop(self._put_start)
         except asyncio.CancelledError as cancelled:  # nobody will end the task; its start is on its way
             begin_off_loop(functools.partial(self._finish, cancelled, datetime.now(timezone.utc)))
             raise
@@ -149,7 +150,8 @@ class Task:
     # With `with` ----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._begin(datetime.now(timezone.utc))
+        self._begin()
+        self._put_start()
         self.enter()
         return self
 
@@ -181,18 +183,18 @@ class Task:
             with suppress(ValueError):  # entered in another context, such as another thread of a pool: that one is gone
                 _enclosing.reset(outer)
 
-    def _begin(self, started_at: datetime) -> None:
-        start = self._recorder.make(
+    def _begin(self) -> None:
+        self._start = self._recorder.make(  # kept even if it cannot be recorded: the end tells of it again
             facts.start_task,
             self.task_id,
             self.task_type,
             self.input_size,
             self._worker_id,
             self.parent_id,
-            started_at,
+            None,
         )
-        # Kept even if it could not be recorded: the end tells of it again.
-        self._start = None if start is None else start._replace(at_is_ours=True)
+
+    def _put_start(self) -> None:
         self._recorder.put(self._start, durable=self._durable)
 
     def _finish(self, error: BaseException | None, ended_at: datetime) -> bool:

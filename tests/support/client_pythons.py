@@ -107,7 +107,9 @@ def beside_the_service() -> list[str]:
     """Find the tests that need the service, to compare with it: it is for newer Pythons and depends on more."""
     needs = re.compile(r"^(?:from|import) (?:automon|jobs|notifiers|scheduler|tests\.support)\b", re.MULTILINE)
     files = (path for folder in TESTS for path in sorted(ROOT.glob(f"{folder}/**/*.py")))
-    return [str(path.relative_to(ROOT)) for path in files if needs.search(path.read_text(encoding="utf-8"))]
+    needy = [path.relative_to(ROOT) for path in files if needs.search(path.read_text(encoding="utf-8"))]
+    folders = [path.parent for path in needy if path.name == "conftest.py"]
+    return [str(path) for path in [*folders, *(path for path in needy if path.parent not in folders)]]
 
 
 def run_tests(python: Path, server: dict[str, str]) -> bool:
@@ -116,9 +118,9 @@ def run_tests(python: Path, server: dict[str, str]) -> bool:
     left_out = [word for path in beside_the_service() for word in ("--ignore", path)]
     path = os.pathsep.join([str(ROOT / "client"), str(ROOT)])
     command: list[str | Path] = [python, "-m", "pytest", "-q", *options, *left_out, *TESTS]
-    return (
-        subprocess.run(command, cwd=ROOT, env={**os.environ, **server, "PYTHONPATH": path}, check=False).returncode == 0
-    )
+    with tempfile.TemporaryDirectory() as state:  # no test keeps facts where those of this machine's user are
+        environment = {**os.environ, **server, "PYTHONPATH": path, "XDG_STATE_HOME": state}
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
 def run_in_wasm(version: str) -> str:

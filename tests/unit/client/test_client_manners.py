@@ -9,13 +9,14 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from monitoring_client import DatabaseUnavailableError, MonitoringClient, MonitoringError
+from monitoring_client import DatabaseUnavailableError, MonitoringClient, MonitoringError, forks
 from monitoring_client.spool import Spool
 
 PASSWORD = "s3cr3t-pässword"
@@ -201,3 +202,25 @@ def test_a_missing_driver_is_told_with_the_remedy() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert "install automon-client[binary]" in ran.stderr
+
+
+def test_making_a_client_waits_for_no_thread_that_loads_the_driver() -> None:
+    loads, ends = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with forks.none_meanwhile():
+            loads.set()
+            ends.wait(30)
+
+    loading = threading.Thread(target=load)
+    making = threading.Thread(target=MonitoringClient, args=("postgresql://u@h/d",))
+    loading.start()
+    try:
+        assert loads.wait(10)
+        making.start()
+        making.join(10)
+        assert not making.is_alive()
+    finally:
+        ends.set()
+        loading.join()
+        making.join()
