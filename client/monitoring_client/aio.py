@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import os
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from monitoring_client.client import MonitoringClient
 from monitoring_client.health import Health
-from monitoring_client.off_loop import begin_off_loop
+from monitoring_client.off_loop import off_loop
 from monitoring_client.tasks import Task
 
 if TYPE_CHECKING:
@@ -29,22 +29,10 @@ def _awaitable(
         work = functools.partial(method, self.client, *args, **kwargs)
         if not self.client.waits and not kwargs.get("durable"):
             return work()
-        return await beside_the_loop(work)
+        return await off_loop(work)
 
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     return call
-
-
-async def beside_the_loop(work: Callable[[], R]) -> R:
-    """Do the work in a thread, in the caller's context, and answer what it answers."""
-    import asyncio
-
-    answers: list[R] = []
-    context = contextvars.copy_context()
-    future = begin_off_loop(lambda: answers.append(context.run(work)))
-    if future is not None:
-        await asyncio.shield(future)
-    return answers[0]
 
 
 class AsyncMonitoringClient:
@@ -137,11 +125,11 @@ class AsyncMonitoringClient:
 
     async def flush(self, timeout: float = 5.0) -> bool:
         """As MonitoringClient.flush."""
-        return await beside_the_loop(lambda: self.client.flush(timeout))
+        return await off_loop(lambda: self.client.flush(timeout))
 
     async def close(self, timeout: float = 2.0) -> None:
         """As MonitoringClient.close."""
-        await beside_the_loop(lambda: self.client.close(timeout))
+        await off_loop(lambda: self.client.close(timeout))
 
     async def __aenter__(self) -> Self:
         return self
@@ -164,8 +152,10 @@ class AsyncQueue:
         completed: int | None = None,
         failed: int | None = None,
         oldest_pending_seconds: float | None = None,
+        *,
+        at: datetime | None = None,
     ) -> bool:
         """Record how much waits, is being worked on, and is done. False when the fact was dropped."""
         return await self._monitor.update_queue_metrics(
-            self.name, pending, processing, completed, failed, oldest_pending_seconds
+            self.name, pending, processing, completed, failed, oldest_pending_seconds, at=at
         )

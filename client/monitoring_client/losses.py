@@ -16,9 +16,9 @@ class Losses:
         self._unsaid = 0
         self._unreported = 0
         self._quiet_until = 0.0
-        self.make_lock()
+        self._make_lock()
 
-    def make_lock(self) -> None:
+    def _make_lock(self) -> None:
         # Reentrant, because a signal handler may lose a fact while the main thread is counting one.
         self._lock = threading.RLock()
 
@@ -39,7 +39,7 @@ class Losses:
     def forget(self) -> None:
         """Begin anew: in a forked child, whose parent counts its own."""
         self.count = self._unsaid = self._unreported = 0
-        self.make_lock()
+        self._make_lock()
 
     def _count(self, facts: int) -> int:
         """Answer how many losses a warning is to tell of now; 0 while it is too early for another warning."""

@@ -25,6 +25,7 @@ from tests.faults.conftest import KeepAudit
 from tests.support.auditor import MAY_BE_REPEAT, Audit, attempts_by_outcome, audit, watch_what_is_raised
 from tests.support.calls import channel
 from tests.support.nursery import Nursery, Nursling
+from tests.support.outages import hurt
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresUnderTest
 from tests.support.proxy import TcpProxy
@@ -339,33 +340,6 @@ def test_what_slack_and_mail_cannot_take_on_bad_days_is_told_later_or_by_somebod
 # The database ------------------------------------------------------------------------------------------------------
 
 
-def hurt(server: PostgresUnderTest, line: TcpProxy, campaign: Campaign) -> None:
-    """Do one thing to the database or to the way there, and leave it healed."""
-    match campaign.chance.choice(("killed", "stopped", "cut", "deaf", "refused")):
-        case "killed":
-            server.kill()
-            campaign.pause(0, 1)
-            server.start()
-        case "stopped":
-            server.stop()
-            campaign.pause(0, 1)
-            server.start()
-        case "cut":
-            for _ in range(campaign.chance.randint(1, 10)):
-                line.cut()
-                campaign.pause(0, 0.2)
-        case "deaf":
-            line.go_deaf()
-            campaign.pause(0, 4)
-            if campaign.chance.random() < 0.5:
-                line.cut()
-            line.allow()
-        case _:
-            line.refuse()
-            campaign.pause(0, 2)
-            line.allow()
-
-
 def test_a_database_that_is_killed_stopped_cut_off_and_deaf_loses_no_alert(
     campaign: StartCampaign, own_postgres: PostgresUnderTest, slack: FakeSlack
 ) -> None:
@@ -380,7 +354,7 @@ def test_a_database_that_is_killed_stopped_cut_off_and_deaf_loses_no_alert(
         with away.traffic(rate=6):
             for _ in range(scaled(10)):
                 away.pause(0.2, 1.5)
-                hurt(own_postgres, line, away)
+                hurt(own_postgres, line, away, longest_silence=4)
 
         away.assert_nothing_is_lost()
 

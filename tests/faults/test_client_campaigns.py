@@ -29,6 +29,7 @@ from monitoring_client import MonitoringClient
 from monitoring_client.spool import Spool
 from tests.faults.conftest import KeepFactsAudit
 from tests.support.facts_audit import FactsAudit, Line, audit_facts, read_journals
+from tests.support.outages import hurt
 from tests.support.postgres import PostgresUnderTest
 from tests.support.proxy import TcpProxy
 from tests.support.reporter import Reporter
@@ -249,33 +250,6 @@ def test_forked_processes_that_end_in_any_way_lose_no_fact(campaign: StartCampai
 # The database -------------------------------------------------------------------------------------------------------
 
 
-def hurt(server: PostgresUnderTest, line: TcpProxy, campaign: Campaign) -> None:
-    """Do one thing to the database or to the way there, and leave it healed."""
-    match campaign.chance.choice(("killed", "stopped", "cut", "deaf", "refused")):
-        case "killed":
-            server.kill()
-            campaign.pause(0, 1)
-            server.start()
-        case "stopped":
-            server.stop()
-            campaign.pause(0, 1)
-            server.start()
-        case "cut":
-            for _ in range(campaign.chance.randint(1, 10)):
-                line.cut()
-                campaign.pause(0, 0.2)
-        case "deaf":
-            line.go_deaf()
-            campaign.pause(0, 5)
-            if campaign.chance.random() < 0.5:
-                line.cut()
-            line.allow()
-        case _:
-            line.refuse()
-            campaign.pause(0, 2)
-            line.allow()
-
-
 @pytest.fixture
 def own_line(own_postgres: PostgresUnderTest) -> Iterator[TcpProxy]:
     with TcpProxy(own_postgres.address.port) as line:
@@ -292,7 +266,7 @@ def test_a_database_that_is_killed_stopped_cut_off_and_deaf_loses_no_fact(
     with away.lanes(2, longest_life=2):
         for _ in range(scaled(3)):
             away.pause(0.1, 1)
-            hurt(own_postgres, own_line, away)
+            hurt(own_postgres, own_line, away, longest_silence=5)
 
     away.assert_nothing_is_lost()
 

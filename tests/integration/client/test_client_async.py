@@ -7,6 +7,7 @@ import contextvars
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from monitoring_client.spool import Spool
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 Until = Callable[[Callable[[], object]], None]
+AN_HOUR_AGO = datetime.now(timezone.utc) - timedelta(hours=1)
 DEAD = "postgresql://app@127.0.0.1:1/work"
 FAMILY = """
     SELECT task.task_type, parent.task_type FROM processing_metrics AS task
@@ -33,7 +35,7 @@ def test_a_buffered_coroutine_does_not_even_give_way(database_url: str, rows: Ro
             assert await monitor.record_error(task_id, "E", "low", "boom", "c")
             assert await monitor.record_performance_metric("m", "gauge", 1)
             assert await monitor.update_system_health("service", "api", "healthy")
-            assert await monitor.queue("mail").report(3)
+            assert await monitor.queue("mail").report(3, at=AN_HOUR_AGO)
             assert await monitor.complete_task(task_id)
             assert not began.done()
             assert await monitor.flush()
@@ -43,6 +45,7 @@ def test_a_buffered_coroutine_does_not_even_give_way(database_url: str, rows: Ro
 
     assert rows("SELECT status, worker_id FROM processing_metrics") == [("completed", "w")]
     assert rows("SELECT count(*) FROM error_tracking") == [(1,)]
+    assert rows("SELECT pending, recorded_at FROM queue_monitoring") == [(3, AN_HOUR_AGO)]
 
 
 def test_what_is_durable_is_on_disk_when_the_await_is_over_and_the_loop_goes_on_meanwhile(tmp_path: Path) -> None:
