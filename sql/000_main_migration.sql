@@ -125,8 +125,8 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
 -- >>> files (written by `make generate`)
 SET LOCAL automon.version = '0.2.0';
-SELECT refuse_newer_schema('019_existing_tables.sql') \g /dev/null
-SELECT COALESCE(max(file) < '019_existing_tables.sql', false) AS upgrades, max(file) AS newest FROM monitoring_migrations \gset
+SELECT refuse_newer_schema('022_existing_tables.sql') \g /dev/null
+SELECT COALESCE(max(file) < '022_existing_tables.sql', false) AS upgrades, max(file) AS newest FROM monitoring_migrations \gset
 \if :upgrades
 \echo automon: upgrading from :newest. If this ends with a lock timeout, nothing was changed: run it again
 \endif
@@ -202,9 +202,9 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('019_existing_tables.sql', 'f9f190f0ce24360994499b35f6e823668830b90f6281c2a50f1b04ff11b74e71') AS pending \gset
+SELECT begin_migration('022_existing_tables.sql', 'f9f190f0ce24360994499b35f6e823668830b90f6281c2a50f1b04ff11b74e71') AS pending \gset
 \if :pending
-\ir 019_existing_tables.sql
+\ir 022_existing_tables.sql
 \endif
 -- <<< files
 COMMIT;

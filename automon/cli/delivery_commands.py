@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -252,3 +253,22 @@ def _watch(store: Store, *, as_json: bool) -> Watch:
             click.echo("\n".join(answer.lines))
 
     return Watch(store, SystemClock(), tell=tell, mention=lambda text: click.echo(clip(text, WIDTH), err=True))
+
+
+@click.command("send-test")
+@click.argument("channel", required=False)
+@config_option
+def send_test(channel: str | None, config_path: Path | None) -> None:
+    """Send a test message through one or all channels.
+
+    Example: automon send-test slack
+    """
+    from automon.cli.trial import send_test_messages
+    from automon.places import load_found_config
+
+    quiet_logs()
+    config = load_found_config(config_path, os.environ)
+    outcomes = send_test_messages(config, channel)
+    for outcome in outcomes:
+        click.echo(outcome.line)
+    sys.exit(0 if all(outcome.delivered for outcome in outcomes) else 1)

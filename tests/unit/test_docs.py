@@ -107,12 +107,24 @@ def named_commands(page: Page) -> Iterator[tuple[str, list[str]]]:
         yield found[1], re.findall(r"(?<!\S)(--[a-z-]+)", found[2])
 
 
+def find_command(name: str) -> click.Command | None:
+    assert isinstance(automon, click.Group)
+    return automon.get_command(click.Context(automon), name)
+
+
+def known_options(command: click.Command) -> set[str]:
+    """Give the options of a command, and those of its own commands."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = {word for option in command.params for word in option.opts} | {"--help"}
+    return own.union(*map(known_options, below))
+
+
 @pages
 def test_every_automon_command_and_option_that_a_page_names_exists(page: Page) -> None:
     for name, options in named_commands(page):
-        assert name in automon.commands, f"automon {name}"
-        known = {word for option in automon.commands[name].params for word in option.opts} | {"--help"}
-        assert set(options) <= known, f"automon {name}"
+        command = find_command(name)
+        assert command is not None, f"automon {name}"
+        assert set(options) <= known_options(command), f"automon {name}"
 
 
 def test_commands_are_found_in_the_pages() -> None:
@@ -261,5 +273,7 @@ def test_the_command_line_page_is_that_of_the_commands() -> None:
 
 def test_every_command_says_in_one_imperative_sentence_what_it_does() -> None:
     assert isinstance(automon, click.Group)
-    for name, command in automon.commands.items():
+    for name in automon.list_commands(click.Context(automon)):
+        command = find_command(name)
+        assert command is not None, name
         assert re.match(r"[A-Z][a-z]+ .*\.", command.help or ""), name
