@@ -284,6 +284,25 @@ class Store:
     def finish_job_run(self, run_id: int, outcome: str, counts: Mapping[str, object], error: str | None) -> bool:
         return cast(bool, self._value("finish_job_run", run_id, outcome, _json(counts), error))
 
+    def storage_report(self) -> list[Document]:
+        """Say what each table of facts keeps, how much that is, and how far it is past its term."""
+        columns = (
+            "table_name",
+            "kept_days",
+            "oldest_day",
+            "past_term_days",
+            "partitions",
+            "size_bytes",
+            "tomorrow_is_prepared",
+        )
+        return [dict(zip(columns, row, strict=True)) for row in self._rows("storage_report")]
+
+    def rollup_lag(self) -> Document:
+        """Say how many seconds the rollups are behind the facts, and why."""
+        columns = ("behind_seconds", "rolled_at", "facts_wait", "open_transactions", "since", "why")
+        [row] = self._rows("rollup_lag")
+        return dict(zip(columns, row, strict=True))
+
     # People ---------------------------------------------------------------------------------------------------
 
     def dashboard_summary(self, now: datetime) -> Document:

@@ -13,6 +13,9 @@ from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 
 # In the order in which a newcomer needs them: a chapter, its commands, and the modules of automon.cli that hold them.
 CONTENTS = {
+    "Set it up": {
+        "doctor": "doctor_commands",
+    },
     "Run it": {
         "run": "service_commands",
         "check-config": "config_commands",
