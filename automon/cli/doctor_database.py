@@ -301,7 +301,7 @@ def judge_retention(storage: Sequence[Mapping[str, Any]], to_sql: Sql) -> Findin
     ]
     if not late:
         return ok("retention", f"nothing is kept beyond its term; facts take {_size(size)}")
-    told = ", ".join(f"{name} by {days:.0f} days" for name, days in late) + f"; facts take {_size(size)}"
+    told = ", ".join(f"{name} by {int(days)} days" for name, days in late) + f"; facts take {_size(size)}"
     judged = failed if max(days for _, days in late) >= DAYS_THAT_HURT else warning
     return judged("retention", f"kept beyond its term: {told}", to_sql("cleanup_old_monitoring_data()"))
 
@@ -334,6 +334,10 @@ def judge_services(services: Sequence[Mapping[str, Any]]) -> Finding:
 
 def judge_last_check(own: Mapping[str, Any]) -> Finding:
     last, every = own["last_check"], own["check_every_seconds"]
+    if last is None and own["services"]:
+        return warning(
+            "checks", "none has run yet; a service has just started", "automon doctor   (again, in a minute)"
+        )
     if last is None:
         return failed("checks", "none has run yet", START)
     told = f"the last {age(last['age_seconds'])} ago, every {age(every)}"
