@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
 from automon.config import Config, load_config
@@ -11,6 +12,7 @@ from automon.env_file import read_variables
 from automon.errors import AutomonError
 
 CONFIG_NAME = "monitoring_config.json"
+SCHEMA_NAME = "monitoring_config.schema.json"
 ENVIRONMENT_NAME = "automon.env"
 SYSTEM_CONFIG = Path("/etc/automon") / CONFIG_NAME
 EMBEDDED_FOLDER = Path(".automon")
@@ -53,6 +55,23 @@ def service_environment(environ: Mapping[str, str], file: Path) -> dict[str, str
 def adopt_environment(config_path: Path) -> None:
     """Take over from the environment file of a config what is not set here: the proxy and the CAs of the service, too."""
     os.environ.update(service_environment(os.environ, environment_file(config_path)))
+
+
+def shipped_config() -> str:
+    """Return the text of the config file as it is shipped, comments and all."""
+    return _shipped(CONFIG_NAME)
+
+
+def shipped_schema() -> str:
+    """Return the text of the JSON schema of the config file, for editors."""
+    return _shipped(SCHEMA_NAME)
+
+
+def _shipped(name: str) -> str:
+    package = files("automon")
+    # A wheel has it within the package, a checkout beside it.
+    inside = package / name
+    return (inside if inside.is_file() else Path(str(package)).parent / name).read_text(encoding="utf-8")
 
 
 def configured_database_url(chosen: str | None, config: Config) -> str | None:

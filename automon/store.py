@@ -200,6 +200,13 @@ class Store:
     def record_host_sample(self, sample: HostSample) -> bool:
         return cast(bool, self._value("record_host_sample", sample.host, _json(sample.values), sample.sampled_at))
 
+    def update_system_health(self, component_type: str, name: str, status: str, reason: str | None) -> bool:
+        return cast(bool, self._value("update_system_health", component_type, name, status, None, reason))
+
+    def forget_source(self, kind: str, name: str) -> bool:
+        """Expect no more reports of a queue, a host or a component; answer whether any were expected."""
+        return cast(bool, self._value("forget_source", kind, name))
+
     # Checks and clean-up --------------------------------------------------------------------------------------
 
     def run_monitoring_checks(self, now: datetime) -> int:

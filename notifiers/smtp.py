@@ -9,6 +9,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -63,18 +64,32 @@ class _Encrypted(_Conversation, smtplib.SMTP_SSL):
         return self._keep(super().data(msg))  # type: ignore[arg-type]
 
 
-def try_out(server: Server) -> str:
-    """Connect, encrypt and log in as for a mail, hand none in, and return the server's last answer; raises DeliveryError."""
+def try_out(server: Server, sender: str = "", recipients: Sequence[str] = ()) -> None:
+    """Connect, encrypt and log in as for a mail, name its sender and recipients if given, and hand none in.
+
+    Raises DeliveryError for what would keep a mail from being taken.
+    """
     session: _Plain | _Encrypted | None = None
     try:
         session = _connected(server)
-        answer = session.noop()
+        session.ehlo_or_helo_if_needed()
+        _name_addresses(session, sender, recipients)
     except (OSError, smtplib.SMTPException) as error:
         raise mail_error(server, error, handed_over=False) from None
     finally:
         if session is not None:
             session.close()
-    return words_of_answer(*answer)
+
+
+def _name_addresses(session: smtplib.SMTP, sender: str, recipients: Sequence[str]) -> None:
+    if sender:
+        code, text = session.mail(sender)
+        if code != 250:
+            raise smtplib.SMTPSenderRefused(code, text, sender)
+    for recipient in recipients:
+        code, text = session.rcpt(recipient)
+        if code not in (250, 251):
+            raise smtplib.SMTPRecipientsRefused({recipient: (code, text)})
 
 
 def hand_in(server: Server, sender: str, recipient: str, mail: str) -> str:

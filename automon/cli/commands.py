@@ -14,6 +14,7 @@ from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 # In the order in which a newcomer needs them: a chapter, its commands, and the modules of automon.cli that hold them.
 CONTENTS = {
     "Set it up": {
+        "setup": "setup_commands",
         "doctor": "doctor_commands",
     },
     "Run it": {

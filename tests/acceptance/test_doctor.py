@@ -34,7 +34,7 @@ LONGEST = 15.0
 class Doctor:
     """Runs the command in a folder and knows what it found, by name."""
 
-    def __init__(self, folder: Path, config: Document | None = None, **environment: str) -> None:
+    def __init__(self, folder: Path, config: Document | None = None, /, **environment: str) -> None:
         write_config(folder, config or make_config())
         self.folder = folder
         began = time.monotonic()
