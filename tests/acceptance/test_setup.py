@@ -76,10 +76,12 @@ def mail() -> Iterator[FakeSmtp]:
 
 
 @pytest.fixture
-def setup(tmp_path: Path, slack: FakeSlack, mail: FakeSmtp) -> Setup:
-    (tmp_path / "webhook").write_text(slack.webhook_url + "\n")
-    (tmp_path / "password").write_text(PASSWORD + "\n")
-    return Setup(tmp_path, **slack.environment(), SSL_CERT_FILE=mail.ca_file)
+def setup(memory_path: Path, slack: FakeSlack, mail: FakeSmtp) -> Setup:
+    folder = memory_path / "setup"
+    folder.mkdir()
+    (folder / "webhook").write_text(slack.webhook_url + "\n")
+    (folder / "password").write_text(PASSWORD + "\n")
+    return Setup(folder, **slack.environment(), SSL_CERT_FILE=mail.ca_file)
 
 
 def mail_flags(mail: FakeSmtp) -> list[str]:
@@ -157,6 +159,8 @@ def test_the_config_is_the_shipped_one_with_its_comments(setup: Setup, database_
 def test_again_it_keeps_everything_and_plays_the_alert_once_more(
     setup: Setup, database_url: str, slack: FakeSlack, mail: FakeSmtp
 ) -> None:
+    # Two alerts within seconds would be told as one.
+    write_config(setup.folder, make_config())
     assert setup(*all_flags(database_url, mail)).returncode == 0
     files = setup.files()
 
