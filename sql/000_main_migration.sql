@@ -202,6 +202,10 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
+SELECT begin_migration('020_reports.sql', 'e5131350bd4bcfb06732addec4b97761deaf6c4978c881a58c06631f794f72ea') AS pending \gset
+\if :pending
+\ir 020_reports.sql
+\endif
 SELECT begin_migration('021_metrics.sql', 'df4219abc2c306f52a757711e3f9c7959947f30c96d4c49295a5c569874a2c35') AS pending \gset
 \if :pending
 \ir 021_metrics.sql

@@ -43,6 +43,9 @@ CONTENTS = {
         "send-test": "delivery_commands",
         "canary": "delivery_commands",
     },
+    "Take data out": {
+        "export": "export_commands",
+    },
 }
 MODULES = {name: module for chapter in CONTENTS.values() for name, module in chapter.items()}
 
