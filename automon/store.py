@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from automon.database import Database
-from automon.errors import SchemaMissingError
+from automon.errors import ConfigRefusedError, SchemaMissingError
 from automon.models import (
     Canary,
     Digest,
@@ -144,6 +144,9 @@ def open_alert_from_document(document: Document) -> OpenAlert:
     )
 
 
+# The schema's own refusals, and what no column takes: a number out of range, a character that its encoding lacks.
+_REFUSED_VALUES = ("AM", "22", "23")
+
 # All that has arrived is shown, as long as somebody receives. Otherwise the age of the newest change is all that is known.
 _REPLICA = """
 SELECT pg_catalog.pg_is_in_recovery(),
@@ -217,7 +220,49 @@ class Store:
     # Configuration --------------------------------------------------------------------------------------------
 
     def sync_configuration(self, document: Mapping[str, Any]) -> None:
-        self._rows("sync_configuration", _json(document))
+        """Put a config in force. Raises ConfigRefusedError for one that the database does not take."""
+        try:
+            self._rows("sync_configuration", _json(document))
+        except psycopg.DatabaseError as error:
+            if not str(error.sqlstate or "").startswith(_REFUSED_VALUES):
+                raise
+            message = f"the database refuses the config: {error.diag.message_primary}"
+            raise ConfigRefusedError(message, hint=error.diag.message_hint or "") from None
+
+    def record_config_judgements(self, instance: str, host: str, path: str, judgements: Sequence[Document]) -> int:
+        """Keep what a service has judged of its file, oldest first; answer how many judgements said something new."""
+        return cast(int, self._value("record_config_judgements", instance, host, path, _json(judgements)))
+
+    def config_changes(self, limit: int) -> list[Document]:
+        """List the newest changes of the configuration, by files and by SQL."""
+        columns = (
+            "id",
+            "at",
+            "noticed_by",
+            "outcome",
+            "actor",
+            "host",
+            "path",
+            "file_changed_at",
+            "changes",
+            "problems",
+        )
+        return [dict(zip(columns, row, strict=True)) for row in self._rows("get_config_changes", limit)]
+
+    def config_drift(self) -> list[Document]:
+        """List thresholds and settings that SQL has changed since a service put its config in force."""
+        columns = (
+            "kind", "name", "source", "level", "file_value", "database_value", "origin", "changed_at", "changed_by",
+        )  # fmt: skip
+        return [dict(zip(columns, row, strict=True)) for row in self._rows("get_config_drift")]
+
+    def config_in_force(self) -> Document:
+        """Say which thresholds and settings checks work with now, and what of them is drift."""
+        return cast(Document, self._value("get_config_in_force"))
+
+    def source_kinds(self, source: str) -> list[str]:
+        """Say what a name stands for, of component, task type, queue and host; empty when nothing reports by that name."""
+        return cast(list[str], self._value("get_source_kinds", source))
 
     # Deliveries -----------------------------------------------------------------------------------------------
 

@@ -77,9 +77,10 @@ ALERT_TYPES = {
     "automon_channel": "automon channel",
     "automon_blind": "automon blind",
     "automon_storage": "automon storage",
+    "automon_config": "automon config",
 }
 BLIND = "automon_blind"
-OWN_TYPES = frozenset({"automon_job", "automon_channel", "automon_storage", BLIND})  # what automon says of itself
+OWN_TYPES = frozenset({"automon_job", "automon_channel", "automon_storage", "automon_config", BLIND})  # what automon says of itself
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from automon.config.channels import ChannelSection
 from automon.config.ping import PingSection
 from automon.config.types import (
+    MOST_CHANNELS,
     Amount,
     ChannelName,
     ClockTime,
@@ -295,7 +296,9 @@ class FileSettings(Section):
     """What runs when."""
     retention: Retention = Retention()
     """How long facts are kept."""
-    channels: dict[ChannelName, Annotated[ChannelSection, Field(discriminator="type")]] = Field(default_factory=dict)
+    channels: dict[ChannelName, Annotated[ChannelSection, Field(discriminator="type")]] = Field(
+        default_factory=dict, max_length=MOST_CHANNELS
+    )
     """Where messages go, by a name of your choice. Without an active channel they go to the terminal."""
     ping: PingSection = Field(default={}, validate_default=True)
     """A call to somebody outside, again and again while automon works, so that its end is noticed there."""

@@ -46,7 +46,7 @@ _RUNNING = (
 )  # fmt: skip
 _FOR_THE_SERVICE = (
     "sync_configuration", "apply_findings", "claim_delivery", "finish_delivery_attempt", "next_delivery_in", "delivery_message", "tend_deliveries", "beat", "leave",
-    "report_outage", "claim_job_run", "begin_job_run", "finish_job_run",
+    "report_outage", "claim_job_run", "begin_job_run", "finish_job_run", "record_config_judgements",
 )  # fmt: skip
 _ELSEWHERE = {
     "AM006": "every function that records",

@@ -140,6 +140,48 @@ TABLE blind_periods ROW LEVEL SECURITY
 
 SEQUENCE blind_periods_id_seq
 
+TABLE config_changes ROW LEVEL SECURITY
+    -- What became of each edit of a config file (noticed at a start, by the watch or at a reload), each change by SQL past the file (sql), and what of that a service put back (sync). actor: of a file its owner, who need not have written it; else the user of the database session. changes: [{key, old, new, line}]; problems: [{line, column, key, message, allowed}].
+    id bigint NOT NULL DEFAULT nextval('config_changes_id_seq'::regclass)
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+    noticed_by text NOT NULL
+    outcome text NOT NULL DEFAULT 'accepted'::text
+    actor text NOT NULL
+    instance text
+    host text
+    path text
+    file_changed_at timestamp with time zone
+    changes jsonb NOT NULL DEFAULT '[]'::jsonb
+    problems jsonb NOT NULL DEFAULT '[]'::jsonb
+    CONSTRAINT config_changes_pkey PRIMARY KEY (id)
+    CONSTRAINT file_set_iff_judged_by_a_service CHECK (((noticed_by = ANY (ARRAY['start'::text, 'watch'::text, 'reload'::text])) = ((instance IS NOT NULL) AND (host IS NOT NULL) AND (path IS NOT NULL))))
+    CONSTRAINT noticed_by_is_known CHECK ((noticed_by = ANY (ARRAY['start'::text, 'watch'::text, 'reload'::text, 'sync'::text, 'sql'::text])))
+    CONSTRAINT outcome_is_known CHECK ((outcome = ANY (ARRAY['accepted'::text, 'rejected'::text])))
+    CONSTRAINT problems_iff_rejected CHECK (((outcome = 'rejected'::text) = (problems <> '[]'::jsonb)))
+    CREATE INDEX config_changes_at ON config_changes USING btree (at)
+    CREATE INDEX config_changes_instance ON config_changes USING btree (instance, id)
+    CREATE UNIQUE INDEX config_changes_pkey ON config_changes USING btree (id)
+
+SEQUENCE config_changes_id_seq
+
+TABLE config_files ROW LEVEL SECURITY
+    -- What each config file said when it was last accepted, by key and without secrets: what it says at the next start is compared with this.
+    host text NOT NULL
+    path text NOT NULL
+    accepted_at timestamp with time zone NOT NULL
+    entries jsonb NOT NULL
+    CONSTRAINT config_files_pkey PRIMARY KEY (host, path)
+    CREATE UNIQUE INDEX config_files_pkey ON config_files USING btree (host, path)
+
+TABLE config_in_force ROW LEVEL SECURITY
+    -- The thresholds and settings that a service put in force last. No row: none has.
+    only_row boolean NOT NULL DEFAULT true
+    synced_at timestamp with time zone NOT NULL
+    document jsonb NOT NULL
+    CONSTRAINT config_in_force_pkey PRIMARY KEY (only_row)
+    CONSTRAINT one_row CHECK (only_row)
+    CREATE UNIQUE INDEX config_in_force_pkey ON config_in_force USING btree (only_row)
+
 TABLE delivery_attempts ROW LEVEL SECURITY
     -- Every attempt to deliver: when it ended, how long it took, how it ended (unknown: it may have arrived), and what the other side answered, without secrets. abandoned: its sender ended before it could say.
     id bigint NOT NULL DEFAULT nextval('delivery_attempts_id_seq'::regclass)
@@ -867,7 +909,7 @@ FUNCTION channel_state(p_channel notification_channels, p_now timestamp with tim
 
 FUNCTION check_automon_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Checks automon's own channels, jobs and tables; answers how many alerts it changed.
+    -- Checks automon's own channels, jobs, tables and config files; answers how many alerts it changed.
 
 FUNCTION check_critical_error_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -935,6 +977,10 @@ FUNCTION component_states_at(p_now timestamp with time zone) RETURNS TABLE(sourc
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The state of each component at a moment, how often it reported within seven days, and the mean seconds between two of those reports.
 
+FUNCTION config_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_config: whether the newest edit of a living service's config file was rejected, by host.
+
 FUNCTION count_mistake(p_what text, p_value jsonb) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- AM004 invalid_number of what is counted, as a value.
@@ -965,7 +1011,7 @@ FUNCTION delete_expired_errors(p_now timestamp with time zone, p_limit integer) 
 
 FUNCTION delete_expired_records(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Deletes resolved alerts (not before their messages are out), digests and canaries, closed health intervals, job runs, silences and blind periods that have passed their term, at most a thousand of each. "more": of one of them there may be more.
+    -- Deletes resolved alerts (not before their messages are out), digests and canaries, closed health intervals, job runs, silences, blind periods and changes of the config that have passed their term, at most a thousand of each. "more": of one of them there may be more.
 
 FUNCTION deliveries_to_hand_on() RETURNS SETOF alert_deliveries
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1030,6 +1076,10 @@ FUNCTION ensure_partitions(p_days_ahead integer DEFAULT 8, p_now timestamp with 
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Makes the partitions of yesterday, today and the days ahead of every table of facts; answers how many were missing. Idempotent.
 
+FUNCTION entry_changes(p_old jsonb, p_new jsonb) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- In which keys what a config file says differs from what it said: [{key, old, new, line}], of {key: {value, line}}.
+
 FUNCTION error_evidence(p_component text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What the last hour's errors of a component were, whatever their severity.
@@ -1064,7 +1114,7 @@ FUNCTION evaluate_all(p_now timestamp with time zone DEFAULT now(), p_thresholds
 
 FUNCTION evaluate_automon(p_now timestamp with time zone DEFAULT now()) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- automon_channel, automon_job, automon_storage: how automon's own channels, jobs and tables are.
+    -- automon_channel, automon_job, automon_storage, automon_config: how automon's own channels, jobs, tables and config files are.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION evaluate_component_health(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
@@ -1196,6 +1246,24 @@ FUNCTION get_component_uptime(p_component_type text, p_component_name text, p_wi
     GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
 
+FUNCTION get_config_changes(p_limit integer DEFAULT 50) RETURNS TABLE(id bigint, at timestamp with time zone, noticed_by text, outcome text, actor text, host text, path text, file_changed_at timestamp with time zone, changes jsonb, problems jsonb)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The newest changes of the configuration, by files and by SQL, and the edits that were rejected. See the table config_changes.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_config_drift() RETURNS TABLE(kind text, name text, source text, level text, file_value double precision, database_value double precision, origin text, changed_at timestamp with time zone, changed_by text)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Thresholds and settings that were changed by SQL since a service put its config in force: what the file said, what is in force (NULL: not used), who changed it (NULL: unknown) and when. None as long as no service has brought a config.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_config_in_force() RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The thresholds and settings that checks work with now, since when a service has put its config in force, and what has drifted from it since, as JSON.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_dashboard_summary(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Everything at a glance, as JSON: tasks, errors, components, queues, hosts, alerts, and automon itself.
@@ -1204,6 +1272,12 @@ FUNCTION get_dashboard_summary(p_now timestamp with time zone DEFAULT now()) RET
 FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEFAULT NULL::bigint, p_digest_id bigint DEFAULT NULL::bigint, p_ids bigint[] DEFAULT NULL::bigint[], p_in_trouble boolean DEFAULT false, p_limit integer DEFAULT 50) RETURNS SETOF jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The rows of v_deliveries as JSON, newest first: of a channel, an alert, a digest, by their numbers, or only what has not arrived.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_source_kinds(p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS text[]
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- What a name stands for, of component, task type, queue and host, by what was reported within a week. Empty: nothing of that name has reported.
+    GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
@@ -1347,6 +1421,10 @@ FUNCTION left_unrepaired(p_alert alerts) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What the end of an alert did not repair, as the part "left" of an evidence; empty when nothing is left.
 
+FUNCTION level_changes(p_alert_type text, p_source text, p_old jsonb, p_new jsonb) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The levels in which two rows of monitoring_thresholds differ, as config_changes keeps them. NULL: there is no row.
+
 FUNCTION lock_alerts() RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Keeps alerts, and the handing on of their deliveries, from being changed by others until the transaction ends.
@@ -1417,6 +1495,10 @@ FUNCTION next_delivery_in(p_channel text) RETURNS interval
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- How long until it is worth to claim a delivery of the channel, as things stand: until its moment, its recipient's turn, or the end of the lease of one that is being sent. NULL when none waits or the channel is stopped.
 
+FUNCTION note_change_by_sql() RETURNS trigger
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Keeps in config_changes which session's user has changed a threshold or a setting past the config file, and how.
+
 FUNCTION note_channel_failure(p_channel text, p_claimed_at timestamp with time zone, p_error text, p_pause interval, p_stops boolean) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Remembers that a channel fails, and lets it rest for a pause; or stops it until somebody resumes it, which the other channels hear at once. The caller holds lock_alerts when it stops.
@@ -1424,6 +1506,10 @@ FUNCTION note_channel_failure(p_channel text, p_claimed_at timestamp with time z
 FUNCTION note_channel_success(p_channel text) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Remembers that a channel works.
+
+FUNCTION note_put_back(p_drift jsonb) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Keeps in config_changes what of a drift, as get_config_drift has told it, is in force no more.
 
 FUNCTION note_sight(p_now timestamp with time zone, p_good_for interval, p_why text DEFAULT NULL::text) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1512,6 +1598,10 @@ FUNCTION rebuild_rollups(p_now timestamp with time zone DEFAULT now()) RETURNS j
 FUNCTION record_blindness(p_source text, p_began timestamp with time zone, p_ended timestamp with time zone, p_summary text) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Keeps a time in which nobody or one service watched nothing as an alert that is over, and has its end told, once. The caller holds lock_alerts.
+
+FUNCTION record_config_judgements(p_instance text, p_host text, p_path text, p_judgements jsonb) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Keeps what a service has judged of its file, oldest first: [{at, noticed_by, actor, file_changed_at, and problems, or entries {key: {value, line}} with changes]}]. Without changes they are what differs from the entries known of that host and path. Opens or resolves the alert automon_config by the last one. Answers how many said something new.
 
 FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_error_message text, p_component text DEFAULT NULL::text, p_stack_trace text DEFAULT NULL::text, p_context jsonb DEFAULT NULL::jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1752,6 +1842,10 @@ FUNCTION sketch(p_name text) RETURNS bit
     SQL IMMUTABLE PARALLEL SAFE
     -- A set of names as a bitmap, one bit a name, to be united by bit_or; count_sketched tells how many names there were.
 
+FUNCTION stamp_change_by_sql() RETURNS trigger
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Says of a row that an UPDATE has changed and not said so that SQL has changed it, and when.
+
 FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigint DEFAULT NULL::bigint, p_worker_id text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Records that a task starts. True when stored; false when a task of that id runs already (the first start stands) or this start was recorded before. Raises AM001, AM004, AM005.
@@ -1781,7 +1875,7 @@ FUNCTION sync_channels(p_channels jsonb) RETURNS void
 
 FUNCTION sync_configuration(p_config jsonb) RETURNS void
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on, fallback, fallback_after_seconds, fingerprint}]}. Idempotent. Raises AM004, AM012.
+    -- Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on, fallback, fallback_after_seconds, fingerprint}]}. What was set by SQL is put back, and that is kept in config_changes. Idempotent. Raises AM004, AM012.
 
 FUNCTION take_back_abandoned_deliveries(p_channel text, p_now timestamp with time zone) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1808,6 +1902,10 @@ FUNCTION tell_of_blindness(p_now timestamp with time zone) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Tells of each blind period that lasted for alerts.blind_after_seconds, once, a few seconds after its end.
 
+FUNCTION tell_of_config(p_host text, p_is_right boolean, p_now timestamp with time zone) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Opens the alert about a host's config at once, or resolves it when the file is right; answers how many alerts changed. The caller holds lock_alerts.
+
 FUNCTION tell_of_trouble() RETURNS trigger
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Tells services, once a transaction, that something was recorded that should be judged at once.
@@ -1819,6 +1917,10 @@ FUNCTION tend_deliveries(p_now timestamp with time zone DEFAULT now()) RETURNS j
 FUNCTION term_ended(p_now timestamp with time zone, p_days double precision) RETURNS timestamp with time zone
     SQL IMMUTABLE PARALLEL SAFE
     -- The moment before which everything is past a term of that many days.
+
+FUNCTION threshold_drift(p_thresholds jsonb) RETURNS TABLE(alert_type text, source text, level text, file_value double precision, database_value double precision, origin text, updated_at timestamp with time zone)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Where the thresholds in force differ from those of a list [{alert_type, source, low, medium, high, critical}], level by level. NULL: the level is not used.
 
 FUNCTION thresholds_in_force() RETURNS monitoring_thresholds[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp

@@ -98,7 +98,7 @@ MISTAKES = {
     "comma missing": ('{"a": 1 "b": 2}', 1, 9, 'a comma or } must stand here, but here is "'),
     "comma missing in a list": ("[1 2]", 1, 4, "a comma or ] must stand here, but here is 2"),
     "two commas": ("[1,,2]", 1, 4, "a value must stand here, but here is ,"),
-    "colon missing": ('{"a" 1}', 1, 6, 'a colon must follow the key "a", but here is 1'),
+    "colon missing": ('{"a" 1}', 1, 6, 'a colon must follow the key, but here is 1'),
     "key without quotes": ("{a: 1}", 1, 2, "a key in double quotes must stand here, but here is a"),
     "key in single quotes": ("{'a': 1}", 1, 2, "a key in double quotes must stand here, but here is '"),
     "value in single quotes": ("['a']", 1, 2, "a value must stand here, but here is '"),
