@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from automon.config import Config, load_config
+from automon.config import Config, load_config, load_database_part
 from automon.errors import AutomonError
 
 CONFIG_NAME = "monitoring_config.json"
@@ -27,7 +27,17 @@ def find_config(chosen: Path | None, environ: Mapping[str, str]) -> Path:
 def load_found_config(chosen: Path | None, environ: Mapping[str, str]) -> Config:
     """Load the file that `find_config` finds; that of the system with the environment that its service has."""
     path = find_config(chosen, environ)
-    return load_config(path, service_environment(environ) if path == SYSTEM_CONFIG else environ)
+    return load_config(path, environment_of(path, environ))
+
+
+def load_found_database(chosen: Path | None, environ: Mapping[str, str], *, without_text: bool) -> Config:
+    """Load what the file says of its database, whatever else is wrong with it; see `load_database_part`."""
+    path = find_config(chosen, environ)
+    return load_database_part(path, environment_of(path, environ), without_text=without_text)
+
+
+def environment_of(path: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
+    return service_environment(environ) if path == SYSTEM_CONFIG else environ
 
 
 def service_environment(environ: Mapping[str, str], file: Path = SYSTEM_ENVIRONMENT) -> dict[str, str]:

@@ -210,6 +210,11 @@ class Service:
         """Have the database know what was judged, however long it takes to come; a new config goes first."""
         path = str(self.config.path.absolute())
         while not (self._stop.is_set() or self._config_changed.is_set()):
+            # A call that waits for the database would bring what is known now: of a mistake that is mended until then
+            # nobody has to hear.
+            if self._heartbeat.database_is_away or not self.database.available:
+                self._stop.wait(PAUSE_BEFORE_TRYING_AGAIN)
+                continue
             try:
                 self._judgements.tell(partial(self.store.record_config_judgements, self.instance, self._host, path))
             except DatabaseUnavailableError:

@@ -202,7 +202,7 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('019_configuration.sql', '86afad973ac540a8015bca4e69b44f0cb2a29967c665e44a37eac216380b6496') AS pending \gset
+SELECT begin_migration('019_configuration.sql', '7090c88bc43d439a5e29471354b4721335e79e6a993fd126631e0d36ea2934dc') AS pending \gset
 \if :pending
 \ir 019_configuration.sql
 \endif

@@ -273,7 +273,7 @@ BEGIN
         CASE WHEN g.severity IS NULL THEN 'a right config is in force'
              ELSE concat_ws(': ', 'config rejected', 'line ' || (f.problem->>'line'), NULLIF(f.problem->>'key', ''), f.problem->>'message') END,
         CASE WHEN g.severity IS NOT NULL THEN jsonb_build_object(
-            'measured', format('%s in %s; the config before stays in force, with this one the next start will fail', public.counted(jsonb_array_length(j.problems), 'mistake'), j.path),
+            'measured', format('the config before stays in force, a restart would fail; %s in %s', public.counted(jsonb_array_length(j.problems), 'mistake'), j.path),
             'totals', jsonb_build_object('mistakes', jsonb_array_length(j.problems), 'path', j.path, 'rejected_at', j.at),
             'next', 'automon check-config --config ' || CASE WHEN j.path ~ '^[A-Za-z0-9_./-]+$' THEN j.path ELSE '''' || replace(j.path, '''', '''\''''') || '''' END) END
     FROM (
@@ -363,7 +363,7 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
 DO $do$
 BEGIN
-    PERFORM open_to(r.role, 'get_config_changes', 'get_config_drift', 'get_config_in_force', 'get_source_kinds') FROM (VALUES ('automon_reader'), ('automon_operator')) AS r (role);
+    PERFORM open_to('automon_reader', 'get_config_changes', 'get_config_drift', 'get_config_in_force', 'get_source_kinds');
 END
 $do$;
 

@@ -15,9 +15,12 @@ from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 CONTENTS = {
     "Run it": {
         "run": "service_commands",
-        "check-config": "config_commands",
         "migrate": "service_commands",
         "rebuild-rollups": "service_commands",
+    },
+    "Configuration": {
+        "check-config": "config_commands",
+        "config": "config_commands",
     },
     "See what is wrong": {
         "status": "alert_commands",

@@ -10,7 +10,7 @@ from automon.config.channels import (
 )
 from automon.config.entries import Change, Entry
 from automon.config.file_state import FileState
-from automon.config.load import Config, Schedule, ThresholdRow, load_config
+from automon.config.load import Config, Schedule, ThresholdRow, load_config, load_database_part
 from automon.config.ping import PingConfig
 from automon.config.settings import DatabaseSettings
 
@@ -30,4 +30,5 @@ __all__ = [
     "TerminalChannel",
     "ThresholdRow",
     "load_config",
+    "load_database_part",
 ]

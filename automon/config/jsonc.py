@@ -257,7 +257,9 @@ class _Parser:
             self.fail("this is not a number of JSON; examples of one: 5, -0.5, 1e3")
         try:
             value = float(match.group()) if match.group(1) or match.group(2) else int(match.group())
-        except ValueError:  # Python refuses to read whole numbers of more than 4300 digits.
+            float(value)
+        # A whole number beyond any float; of more than 4300 digits Python refuses to read one.
+        except (OverflowError, ValueError):
             value = math.inf
         if not math.isfinite(value):
             self.fail("this number is too large")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import time, timedelta
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,14 @@ from automon.config.entries import Change, Entry, differences, entries_of, lines
 from automon.config.file_state import FileState
 from automon.config.ping import PingConfig
 from automon.config.problems import find_mistakes, problem_of, repeated_keys
-from automon.config.settings import ALERT_TYPES, DatabaseSettings, FileSettings, SourceGuidance, TypeGuidance
+from automon.config.settings import (
+    ALERT_TYPES,
+    IN_DATABASE,
+    DatabaseSettings,
+    FileSettings,
+    SourceGuidance,
+    TypeGuidance,
+)
 from automon.errors import ConfigError, Problem
 from automon.models import Guidance, Severity
 
@@ -119,31 +127,8 @@ class Config:
 
     def settings_rows(self) -> dict[str, float]:
         """Return the numbers that the database works with."""
-        settings = self.settings
-        retention = settings.retention
-        return {
-            "failure_rate.min_tasks": settings.alerts.failure_rate_min_tasks,
-            "alerts.resolve_after_seconds": settings.alerts.resolve_after_minutes * 60,
-            "alerts.remind_after_seconds": settings.alerts.remind_after_minutes * 60,
-            "alerts.blind_after_seconds": settings.alerts.blind_after_minutes * 60,
-            "delivery.messages_per_cause": settings.alerts.messages_per_cause,
-            "delivery.messages_at_once": settings.alerts.messages_at_once,
-            "retention.processing_days": retention.processing_days,
-            "retention.errors_low_days": retention.errors_days.low,
-            "retention.errors_medium_days": retention.errors_days.medium,
-            "retention.errors_high_days": retention.errors_days.high,
-            "retention.errors_critical_days": retention.errors_days.critical,
-            "retention.performance_days": retention.performance_days,
-            "retention.queue_days": retention.queue_days,
-            "retention.host_days": retention.host_days,
-            "retention.health_days": retention.health_days,
-            "retention.resolved_alerts_days": retention.resolved_alerts_days,
-            "retention.job_runs_days": retention.job_runs_days,
-            "retention.rollups_days": retention.rollups_days,
-            "schedule.alert_checks_seconds": settings.schedule.alert_checks_seconds,
-            "schedule.fast_checks_seconds": settings.schedule.fast_checks_seconds,
-            "schedule.self_check_seconds": settings.schedule.self_check_seconds,
-        }
+        values = ((name, attrgetter(key)(self.settings) * factor) for name, (key, factor) in IN_DATABASE.items())
+        return dict(values)
 
     def guidance_for(self, alert_type: str, source: str) -> Guidance:
         """Return what messages say beside the numbers; what the source leaves out is taken from the type."""
@@ -179,6 +164,26 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     if problems or settings is None:
         raise ConfigError(problems)
     return Config(path=path, settings=settings, lines=lines_of(document), references=references_of(document), file=file)
+
+
+def load_database_part(path: Path, environ: Mapping[str, str], *, without_text: bool = False) -> Config:
+    """Read what a file with mistakes says of its database, with the defaults for all else.
+
+    `without_text`: take the defaults for the database, too, when the file is no JSON. Raises ConfigError for mistakes
+    that leave the database open.
+    """
+    text, file = _read(path)
+    try:
+        raw = _parse(text, str(path)).value
+    except ConfigError:
+        if not without_text:
+            raise
+        raw = {}
+    part = {"database": raw["database"]} if isinstance(raw, dict) and "database" in raw else {}
+    settings, mistakes = find_mistakes(part, environ)
+    if mistakes or settings is None:
+        return load_config(path, environ)  # which says them with their places
+    return Config(path=path, settings=settings, lines={}, references={}, file=file)
 
 
 def _read(path: Path) -> tuple[str, FileState]:

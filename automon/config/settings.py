@@ -48,6 +48,31 @@ ALERT_TYPES = {
     "host_silence": "host_silence",
 }
 
+# What the database calls a number of the file: the key that it comes from, and how many of its units are one of the file's.
+IN_DATABASE = {
+    "failure_rate.min_tasks": ("alerts.failure_rate_min_tasks", 1),
+    "alerts.resolve_after_seconds": ("alerts.resolve_after_minutes", 60),
+    "alerts.remind_after_seconds": ("alerts.remind_after_minutes", 60),
+    "alerts.blind_after_seconds": ("alerts.blind_after_minutes", 60),
+    "delivery.messages_per_cause": ("alerts.messages_per_cause", 1),
+    "delivery.messages_at_once": ("alerts.messages_at_once", 1),
+    "retention.processing_days": ("retention.processing_days", 1),
+    "retention.errors_low_days": ("retention.errors_days.low", 1),
+    "retention.errors_medium_days": ("retention.errors_days.medium", 1),
+    "retention.errors_high_days": ("retention.errors_days.high", 1),
+    "retention.errors_critical_days": ("retention.errors_days.critical", 1),
+    "retention.performance_days": ("retention.performance_days", 1),
+    "retention.queue_days": ("retention.queue_days", 1),
+    "retention.host_days": ("retention.host_days", 1),
+    "retention.health_days": ("retention.health_days", 1),
+    "retention.resolved_alerts_days": ("retention.resolved_alerts_days", 1),
+    "retention.job_runs_days": ("retention.job_runs_days", 1),
+    "retention.rollups_days": ("retention.rollups_days", 1),
+    "schedule.alert_checks_seconds": ("schedule.alert_checks_seconds", 1),
+    "schedule.fast_checks_seconds": ("schedule.fast_checks_seconds", 1),
+    "schedule.self_check_seconds": ("schedule.self_check_seconds", 1),
+}
+
 
 class Levels(Section):
     low: Amount | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from signal import SIGHUP
 from typing import Any
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_wrong_edit_is_told_once_and_its_end_when_the_file_is_right_again(
     mistake = "alert_thresholds.queue_backlog.medium: is not above low (500)"
     assert f"config rejected: line 5: {mistake}" in post.preview
     assert mistake in rejected["problem"]
-    assert f"automon check-config --config {service.config_path}" in post.text
+    assert "the config before stays in force, a restart would fail; 1 mistake in /" in post.text
     assert look.one(LOW_OF_BACKLOG) == 50
     [alert] = look.ask("SELECT alert_type, severity, source FROM public.alerts")
     assert (alert["alert_type"], alert["severity"]) == ("automon_config", "high")
@@ -121,8 +122,6 @@ def test_a_wrong_edit_is_told_once_and_its_end_when_the_file_is_right_again(
 
 
 def reload_again(service: ServiceProcess) -> None:
-    from signal import SIGHUP
-
     seen = len(service.events_named("config_rejected"))
     service.send(SIGHUP)
     service.wait_for_event("config_rejected", count=seen + 1)

@@ -1249,19 +1249,16 @@ FUNCTION get_component_uptime(p_component_type text, p_component_name text, p_wi
 FUNCTION get_config_changes(p_limit integer DEFAULT 50) RETURNS TABLE(id bigint, at timestamp with time zone, noticed_by text, outcome text, actor text, host text, path text, file_changed_at timestamp with time zone, changes jsonb, problems jsonb)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The newest changes of the configuration, by files and by SQL, and the edits that were rejected. See the table config_changes.
-    GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_config_drift() RETURNS TABLE(kind text, name text, source text, level text, file_value double precision, database_value double precision, origin text, changed_at timestamp with time zone, changed_by text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Thresholds and settings that were changed by SQL since a service put its config in force: what the file said, what is in force (NULL: not used), who changed it (NULL: unknown) and when. None as long as no service has brought a config.
-    GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_config_in_force() RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The thresholds and settings that checks work with now, since when a service has put its config in force, and what has drifted from it since, as JSON.
-    GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_dashboard_summary(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
@@ -1277,7 +1274,6 @@ FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEF
 FUNCTION get_source_kinds(p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS text[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- What a name stands for, of component, task type, queue and host, by what was reported within a week. Empty: nothing of that name has reported.
-    GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
