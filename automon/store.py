@@ -323,6 +323,22 @@ class Store:
     def automon_health(self) -> Document:
         return cast(Document, self._value("get_automon_health"))
 
+    def metrics(self, now: datetime, patience: timedelta) -> Document:
+        """Say what /metrics tells; raises QueryCanceled when the database takes longer than that."""
+        query = sql.SQL("SELECT {}({})").format(sql.Identifier(self._schema, "get_metrics"), sql.Placeholder())
+        milliseconds = str(round(patience.total_seconds() * 1000))
+        with self.database.connection() as connection:
+            try:
+                with connection.transaction():
+                    # For this transaction alone: behind a pooler the session is another's next.
+                    connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, true)", [milliseconds])
+                    [(document,)] = connection.execute(query, [now]).fetchall()
+            except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
+                if error.diag.context is not None:
+                    raise
+                raise self._missing("get_metrics") from None
+        return cast(Document, document)
+
     def check_automon_alerts(self, now: datetime) -> int:
         """Judge automon's own channels and jobs; answer how many alerts changed."""
         return cast(int, self._value("check_automon_alerts", now))

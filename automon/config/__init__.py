@@ -10,6 +10,7 @@ from automon.config.channels import (
 )
 from automon.config.entries import Change, Entry
 from automon.config.file_state import FileState
+from automon.config.http import ListenAddress
 from automon.config.load import Config, Schedule, ThresholdRow, load_config, load_database_part
 from automon.config.ping import PingConfig
 from automon.config.settings import DatabaseSettings
@@ -24,6 +25,7 @@ __all__ = [
     "Entry",
     "FileState",
     "InactiveChannel",
+    "ListenAddress",
     "PingConfig",
     "Schedule",
     "SlackChannel",

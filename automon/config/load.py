@@ -15,6 +15,7 @@ from automon.config import jsonc
 from automon.config.channels import ChannelConfig
 from automon.config.entries import Change, Entry, differences, entries_of, lines_of, references_of
 from automon.config.file_state import FileState
+from automon.config.http import ListenAddress
 from automon.config.ping import PingConfig
 from automon.config.problems import find_mistakes, problem_of, repeated_keys
 from automon.config.settings import (
@@ -100,6 +101,11 @@ class Config:
     @cached_property
     def ping(self) -> PingConfig:
         return self.settings.ping.ping()
+
+    @property
+    def listen_address(self) -> ListenAddress | None:
+        """Where metrics and health are answered; None: nowhere."""
+        return self.settings.http.address()
 
     def describe_channels(self) -> list[str]:
         """Say for each channel in one line whether it is on, or why not."""

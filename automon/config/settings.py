@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from automon.config.channels import ChannelSection
+from automon.config.http import HttpSection
 from automon.config.ping import PingSection
 from automon.config.types import (
     MOST_CHANNELS,
@@ -244,6 +245,8 @@ class Alerts(Section):
     """More messages than this within 20 seconds on one channel are told as one, whatever they are about."""
     blind_after_minutes: Minutes = 2
     """When the database does not answer, or no service ran, for so long, every channel is told."""
+    runbooks_url: WebUrl | None = None
+    """Where you publish the pages of docs/runbooks, for messages to link to. null: they name `automon runbook`."""
 
 
 class ScheduleSection(Section):
@@ -316,7 +319,7 @@ class FileSettings(Section):
     guidance: GuidanceSection = GuidanceSection()
     """What a message says beside the numbers: impact, next step and runbook. All of it is optional."""
     alerts: Alerts = Alerts()
-    """When an alert opens, ends and is repeated, and how many messages are told as one."""
+    """When an alert opens, ends and is repeated, how many messages are told as one, and where runbooks are."""
     schedule: ScheduleSection = Field(default={}, validate_default=True)
     """What runs when."""
     retention: Retention = Retention()
@@ -327,5 +330,7 @@ class FileSettings(Section):
     """Where messages go, by a name of your choice. Without an active channel they go to the terminal."""
     ping: PingSection = Field(default={}, validate_default=True)
     """A call to somebody outside, again and again while automon works, so that its end is noticed there."""
+    http: HttpSection = HttpSection()
+    """What other tools on this machine may ask the service: metrics for Prometheus, and whether it is well."""
     database: DatabaseSettings = Field(default={}, validate_default=True)
     """The PostgreSQL database with the facts and the alerts."""
