@@ -1352,7 +1352,6 @@ FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEF
 FUNCTION get_metrics(p_now timestamp with time zone DEFAULT clock_timestamp(), p_most integer DEFAULT 1000) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- What /metrics tells of the database, as JSON: automon itself, open alerts, tasks, errors, queues, components and hosts. At most so many names of each kind; what is beyond is "other" or counted in left_out. Moments in Unix time.
-    GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
