@@ -77,7 +77,6 @@ class Readings:
             return None
         return newest
 
-    @property
     def is_coming(self) -> bool:
         """Whether it is worth waiting for a reading: one is under way, or about to be, and the last one did not fail."""
         with self._changed:

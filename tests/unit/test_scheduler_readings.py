@@ -86,14 +86,14 @@ def test_nothing_is_read_before_somebody_asks(readings: Readings, source: Source
 def test_the_first_who_asks_waits_for_it(readings: Readings, source: Source, ended: threading.Semaphore) -> None:
     source.open.clear()
     readings.ask()
-    assert readings.is_coming
+    assert readings.is_coming()
     assert readings.newest() is None
 
     source.open.set()
     assert ended.acquire(timeout=10)
 
     assert text_of(readings) == b"1"
-    assert not readings.is_coming
+    assert not readings.is_coming()
     assert readings.counts == {"succeeded": 1, "failed": 0}
 
 
@@ -158,7 +158,7 @@ def test_after_a_failure_nobody_waits_and_nothing_old_is_told(
         assert ended.acquire(timeout=10)
 
     assert text_of(readings) is None
-    assert not readings.is_coming
+    assert not readings.is_coming()
     assert readings.counts == {"succeeded": 1, "failed": 2}
     assert [line["event"] for line in lines] == ["metrics_not_read"]
 
