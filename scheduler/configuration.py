@@ -80,9 +80,12 @@ def _mail_server(settings: EmailSettings) -> Server:
 
 
 def make_desk(config: Config, settings: ChannelConfig, channel: Channel, instance: str) -> Desk:
-    remind_after = timedelta(minutes=config.settings.alerts.remind_after_minutes)
+    alerts = config.settings.alerts
     context = MessageContext(
-        instance=instance, timezone=settings.timezone or config.schedule.timezone, remind_after=remind_after or None
+        instance=instance,
+        timezone=settings.timezone or config.schedule.timezone,
+        remind_after=timedelta(minutes=alerts.remind_after_minutes) or None,
+        runbooks=alerts.runbooks_url or "",
     )
     return Desk(channel=channel, message_context=context, guidance_for=config.guidance_for)
 

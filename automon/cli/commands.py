@@ -23,6 +23,7 @@ CONTENTS = {
         "status": "alert_commands",
         "alerts": "alert_commands",
         "explain": "alert_commands",
+        "runbook": "runbook",
     },
     "Take it in hand": {
         "ack": "alert_commands",

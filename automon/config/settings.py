@@ -219,6 +219,8 @@ class Alerts(Section):
     """More messages than this within 20 seconds on one channel are told as one, whatever they are about."""
     blind_after_minutes: Minutes = 2
     """When the database does not answer, or no service ran, for so long, every channel is told."""
+    runbooks_url: WebUrl | None = None
+    """Where you publish the pages of docs/runbooks, for messages to link to. null: they name `automon runbook`."""
 
 
 class ScheduleSection(Section):
@@ -291,7 +293,7 @@ class FileSettings(Section):
     guidance: GuidanceSection = GuidanceSection()
     """What a message says beside the numbers: impact, next step and runbook. All of it is optional."""
     alerts: Alerts = Alerts()
-    """When an alert opens, ends and is repeated, and how many messages are told as one."""
+    """When an alert opens, ends and is repeated, how many messages are told as one, and where runbooks are."""
     schedule: ScheduleSection = Field(default={}, validate_default=True)
     """What runs when."""
     retention: Retention = Retention()

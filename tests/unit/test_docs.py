@@ -39,6 +39,8 @@ FOREIGN = {
     "pg_terminate_backend",
     "no_service",
     "invalid_token",
+    "channel_is_archived",
+    "work_mem",
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "date_trunc",
