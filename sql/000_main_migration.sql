@@ -206,7 +206,7 @@ SELECT begin_migration('019_configuration.sql', '7090c88bc43d439a5e29471354b4721
 \if :pending
 \ir 019_configuration.sql
 \endif
-SELECT begin_migration('021_metrics.sql', 'df4219abc2c306f52a757711e3f9c7959947f30c96d4c49295a5c569874a2c35') AS pending \gset
+SELECT begin_migration('021_metrics.sql', 'c11f728c55760c2980831a9033bc81be020670685549649214cebe9fc9ce4415') AS pending \gset
 \if :pending
 \ir 021_metrics.sql
 \endif

@@ -1417,7 +1417,6 @@ FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEF
 FUNCTION get_metrics(p_now timestamp with time zone DEFAULT clock_timestamp(), p_most integer DEFAULT 1000) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- What /metrics tells of the database, as JSON: automon itself, open alerts, tasks, errors, queues, components and hosts. At most so many names of each kind; what is beyond is "other" or counted in left_out. Moments in Unix time.
-    GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_source_kinds(p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS text[]
