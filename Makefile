@@ -124,6 +124,7 @@ generate: .venv/.dev ## write what is made from code: the manifest in sql/, the 
 	@$(PY) -m automon.migrate
 	@$(PY) -m docs.generate.config .
 	@$(PY) -m docs.generate.cli
+	@$(PY) -m docs.generate.metrics
 	@$(PY) -m docs.generate.sql
 	@AUTOMON_RENEW_SCHEMA_DUMP=1 $(PY) -m pytest -q tests/migration/test_schema_dump.py
 

@@ -158,11 +158,19 @@ class Store:
     def __init__(self, database: Database, schema: str = "public") -> None:
         self.database = database
         self._schema = schema
+        self._calls: dict[tuple[str, int], bytes] = {}
+
+    def _call(self, function: str, arguments: int) -> bytes:
+        """Write the call of a function, once: psycopg knows a text again, and a service asks the same every second."""
+        if (function, arguments) not in self._calls:
+            query = sql.SQL("SELECT * FROM {}({})").format(
+                sql.Identifier(self._schema, function), sql.SQL(", ").join([sql.Placeholder()] * arguments)
+            )
+            self._calls[function, arguments] = query.as_bytes(None)
+        return self._calls[function, arguments]
 
     def _rows(self, function: str, *arguments: object) -> list[Row]:
-        query = sql.SQL("SELECT * FROM {}({})").format(
-            sql.Identifier(self._schema, function), sql.SQL(", ").join([sql.Placeholder()] * len(arguments))
-        )
+        query = self._call(function, len(arguments))
         with self.database.connection() as connection:
             try:
                 return connection.execute(query, arguments).fetchall()
@@ -269,6 +277,22 @@ class Store:
 
     def automon_health(self) -> Document:
         return cast(Document, self._value("get_automon_health"))
+
+    def metrics(self, now: datetime, patience: timedelta) -> Document:
+        """Say what /metrics tells; raises QueryCanceled when the database takes longer than that."""
+        query = sql.SQL("SELECT {}({})").format(sql.Identifier(self._schema, "get_metrics"), sql.Placeholder())
+        milliseconds = str(round(patience.total_seconds() * 1000))
+        with self.database.connection() as connection:
+            try:
+                with connection.transaction():
+                    # For this transaction alone: behind a pooler the session is another's next.
+                    connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, true)", [milliseconds])
+                    [(document,)] = connection.execute(query, [now]).fetchall()
+            except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
+                if error.diag.context is not None:
+                    raise
+                raise self._missing("get_metrics") from None
+        return cast(Document, document)
 
     def check_automon_alerts(self, now: datetime) -> int:
         """Judge automon's own channels and jobs; answer how many alerts changed."""

@@ -30,6 +30,7 @@ from jobs.ping import Ping
 from jobs.self_check import SelfCheck
 from scheduler import systemd
 from scheduler.configuration import database_document, make_desks
+from scheduler.exposition import ConfigState, Exposition, Views
 from scheduler.health import MENDED_BY_RESTART, Trouble, Vitals, troubles_of
 from scheduler.heartbeat import Heartbeat
 from scheduler.listener import Listener
@@ -41,6 +42,7 @@ WAKE = 0  # no signal has this number
 PAUSE_BEFORE_TRYING_AGAIN = 1.0
 TIME_TO_END = 14.0  # of the 20 seconds that a stop may take
 BEAT_PATIENCE = 5.0  # seconds that a beat waits for an answer
+METRICS_PATIENCE = timedelta(seconds=2)
 
 log = structlog.get_logger("automon.service")
 
@@ -100,6 +102,21 @@ class Service:
         on_notice = {"automon_deliveries": self._senders.wake, "automon_facts": self.timetable.watch_now}
         self._listener = Listener(self.database.conninfo, self._stop, on_notice)
         self._ping = Ping(config.ping.url, self._troubles)
+        self._ticked_at = self._clock.monotonic()
+        self._config_state = ConfigState(
+            accepted=True, loaded_at=self._clock.now().timestamp(), reloads={"accepted": 0, "rejected": 0}
+        )
+        self.exposition = Exposition(
+            self._clock,
+            Views(
+                vitals=self._vitals,
+                is_ending=self._stop.is_set,
+                database_is_up=self._database_is_up,
+                config=lambda: self._config_state,
+                attempts=self._senders.tally.counts,
+                read=lambda: self.store.metrics(self._clock.now(), METRICS_PATIENCE),
+            ),
+        )
 
     def run(self) -> int:
         with self._signals():
@@ -148,6 +165,7 @@ class Service:
         config, desks = self.config, self._desks
         self._heartbeat.tell_after(timedelta(minutes=config.settings.alerts.blind_after_minutes))
         self.timetable.ping(self._ping, config.ping.every)
+        self.exposition.endpoint.listen(config.listen_address)
         self._senders.replace(desks)
         while not self._stop.is_set():
             try:
@@ -200,28 +218,36 @@ class Service:
 
     def _tick(self) -> None:
         self._supervise()
+        self._ticked_at = self._clock.monotonic()
         troubles = self._troubles()
         if not MENDED_BY_RESTART.intersection(troubles):
             systemd.notify("WATCHDOG=1")
         if Trouble.DATABASE_AWAY in troubles:
             self._say("waiting for the database")
         else:
-            self._say(", ".join(troubles) or self._verdict)
+            problems = [*troubles, *filter(None, [self.exposition.endpoint.problem])]
+            self._say(", ".join(problems) or self._verdict)
 
     def _troubles(self) -> list[Trouble]:
+        return troubles_of(self._vitals())
+
+    def _vitals(self) -> Vitals:
         now = self._clock.monotonic()
-        return troubles_of(
-            Vitals(
-                scheduler=timedelta(seconds=now - self.timetable.beat),
-                heartbeat=timedelta(seconds=now - self._heartbeat.beat_at),
-                slowest_sender=self._senders.slowest(),
-                look=self.timetable.looking_for,
-                looks_fail_for=self.timetable.looks_fail_for,
-                database_is_away=self._heartbeat.database_is_away or not self.database.available,
-                ready_for=None if self._ready_at is None else timedelta(seconds=now - self._ready_at),
-                health=self._heartbeat.health,
-            )
+        return Vitals(
+            main=timedelta(seconds=now - self._ticked_at),
+            scheduler=timedelta(seconds=now - self.timetable.beat),
+            heartbeat=timedelta(seconds=now - self._heartbeat.beat_at),
+            slowest_sender=self._senders.slowest(),
+            look=self.timetable.looking_for,
+            looks_fail_for=self.timetable.looks_fail_for,
+            database_is_away=self._heartbeat.database_is_away or not self.database.available,
+            ready_for=None if self._ready_at is None else timedelta(seconds=now - self._ready_at),
+            health=self._heartbeat.health,
         )
+
+    def _database_is_up(self) -> bool:
+        """Whether beats reach the database and its schema."""
+        return self._heartbeat.lives and not self._heartbeat.database_is_away and self.database.available
 
     def _say(self, status: str) -> None:
         if status != self._said:
@@ -237,6 +263,7 @@ class Service:
             for problem in error.problems if isinstance(error, ConfigError) else [error.message]:
                 log.error("config_rejected", problem=str(problem))  # noqa: TRY400  the problem says it all
             self._verdict = "config rejected, the one before stays in force"
+            self._note_reload(accepted=False)
         else:
             log.info("config_accepted", changes=self.config.diff(config))
             if config.database != self.config.database:
@@ -245,8 +272,17 @@ class Service:
                 self._ping = Ping(config.ping.url, self._troubles)
             self.config, self._desks = config, desks
             self._verdict = "checks run"
+            self._note_reload(accepted=True)
             self._config_changed.set()
         systemd.notify("READY=1")
+
+    def _note_reload(self, *, accepted: bool) -> None:
+        before, outcome = self._config_state, "accepted" if accepted else "rejected"
+        self._config_state = ConfigState(
+            accepted=accepted,
+            loaded_at=self._clock.now().timestamp() if accepted else before.loaded_at,
+            reloads={**before.reloads, outcome: before.reloads[outcome] + 1},
+        )
 
     # End --------------------------------------------------------------------------------------------------------
 
@@ -259,6 +295,7 @@ class Service:
             log.warning("sender_still_busy", consequence="its message is repeated after the next start, and says so")
         self._heartbeat.end()
         self.timetable.end()
+        self.exposition.end()
         self.database.close()
         log.info("service_stopped")
 

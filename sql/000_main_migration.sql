@@ -202,6 +202,10 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
+SELECT begin_migration('021_metrics.sql', 'df4219abc2c306f52a757711e3f9c7959947f30c96d4c49295a5c569874a2c35') AS pending \gset
+\if :pending
+\ir 021_metrics.sql
+\endif
 SELECT begin_migration('022_existing_tables.sql', 'f9f190f0ce24360994499b35f6e823668830b90f6281c2a50f1b04ff11b74e71') AS pending \gset
 \if :pending
 \ir 022_existing_tables.sql

@@ -8,6 +8,7 @@ from automon.config.channels import (
     SlackChannel,
     TerminalChannel,
 )
+from automon.config.http import ListenAddress
 from automon.config.load import Config, Schedule, ThresholdRow, load_config
 from automon.config.ping import PingConfig
 from automon.config.settings import DatabaseSettings
@@ -19,6 +20,7 @@ __all__ = [
     "DatabaseSettings",
     "EmailChannel",
     "InactiveChannel",
+    "ListenAddress",
     "PingConfig",
     "Schedule",
     "SlackChannel",

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from automon.config import jsonc
 from automon.config.channels import ChannelConfig
+from automon.config.http import ListenAddress
 from automon.config.ping import PingConfig
 from automon.config.problems import find_mistakes, problem_of, repeated_keys, spell
 from automon.config.settings import ALERT_TYPES, DatabaseSettings, FileSettings, SourceGuidance, TypeGuidance
@@ -89,6 +90,11 @@ class Config:
     @cached_property
     def ping(self) -> PingConfig:
         return self.settings.ping.ping()
+
+    @property
+    def listen_address(self) -> ListenAddress | None:
+        """Where metrics and health are answered; None: nowhere."""
+        return self.settings.http.address()
 
     def describe_channels(self) -> list[str]:
         """Say for each channel in one line whether it is on, or why not."""

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from automon.config.channels import ChannelSection
+from automon.config.http import HttpSection
 from automon.config.ping import PingSection
 from automon.config.types import (
     Amount,
@@ -301,5 +302,7 @@ class FileSettings(Section):
     """Where messages go, by a name of your choice. Without an active channel they go to the terminal."""
     ping: PingSection = Field(default={}, validate_default=True)
     """A call to somebody outside, again and again while automon works, so that its end is noticed there."""
+    http: HttpSection = HttpSection()
+    """What other tools on this machine may ask the service: metrics for Prometheus, and whether it is well."""
     database: DatabaseSettings = Field(default={}, validate_default=True)
     """The PostgreSQL database with the facts and the alerts."""

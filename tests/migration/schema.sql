@@ -636,6 +636,32 @@ VIEW v_active_alerts
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+VIEW v_alert_history
+    -- Alerts, the resolved ones too for as long as they are kept. at: when they were opened.
+    at timestamp with time zone
+    id bigint
+    alert_type text
+    source text
+    severity text
+    peak_severity text
+    summary text
+    resolved_at timestamp with time zone
+    resolved_by text
+    acknowledged_at timestamp with time zone
+    acknowledged_by text
+    open_seconds double precision
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_blind_periods
+    -- When automon saw nothing, and why.
+    at timestamp with time zone
+    ended_at timestamp with time zone
+    seconds double precision
+    why text
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
 VIEW v_deliveries
     -- Every message, newest first: to whom, about what, how it stands, how often it was tried, how many seconds it took, and why it has not arrived. One that was told in a digest stands as its digest does.
     id bigint
@@ -662,6 +688,26 @@ VIEW v_deliveries
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+VIEW v_error_hours
+    -- Errors by hour, component, type and severity, for as long as rollups are kept. at: the end of the hour.
+    at timestamp with time zone
+    component text
+    error_type text
+    severity text
+    errors bigint
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_error_minutes
+    -- Errors by minute, component, type and severity, of the last eight days. at: the end of the minute.
+    at timestamp with time zone
+    component text
+    error_type text
+    severity text
+    errors bigint
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
 VIEW v_error_summary
     -- The errors of the last 24 hours by component and type: counts by severity, about how many tasks are affected, first, last and newest message.
     component text
@@ -681,6 +727,58 @@ VIEW v_error_summary
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+VIEW v_host_history
+    -- What was seen of hosts, and of the limits of the containers that their samplers run in. disk_percent is that of the fullest disk.
+    at timestamp with time zone
+    host text
+    cpu_percent double precision
+    memory_percent double precision
+    swap_percent double precision
+    disk_percent double precision
+    load_per_core double precision
+    cpu_pressure_percent double precision
+    memory_pressure_percent double precision
+    io_pressure_percent double precision
+    received_bytes_per_second double precision
+    sent_bytes_per_second double precision
+    read_bytes_per_second double precision
+    written_bytes_per_second double precision
+    container_memory_limit_bytes double precision
+    container_cpu_limit_cores double precision
+    container_cpu_throttled_percent double precision
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_host_summary
+    -- Each host as it was last sampled within seven days.
+    host text
+    sampled_at timestamp with time zone
+    sample_age_seconds double precision
+    cpu_percent double precision
+    memory_percent double precision
+    swap_percent double precision
+    disk_percent double precision
+    load_per_core double precision
+    fullest_disk text
+    fullest_disk_free_bytes double precision
+    uptime_seconds double precision
+    container_memory_limit_bytes double precision
+    container_cpu_limit_cores double precision
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_job_runs
+    -- The runs of automon's own jobs: when, by which service, how they ended and how long they took.
+    at timestamp with time zone
+    job text
+    instance text
+    outcome text
+    seconds double precision
+    counts jsonb
+    error text
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
 VIEW v_performance_trends
     -- Each measurement by UTC hour over 24 hours: mean, extremes, percentiles (to about 2.5 percent), and the change against the hour before.
     metric_name text
@@ -697,6 +795,18 @@ VIEW v_performance_trends
     p99 double precision
     previous_avg_value double precision
     change_percent numeric
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_queue_history
+    -- What queues reported.
+    at timestamp with time zone
+    queue_name text
+    pending bigint
+    processing bigint
+    completed bigint
+    failed bigint
+    oldest_pending_seconds double precision
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
@@ -742,6 +852,17 @@ VIEW v_realtime_processing_status
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+VIEW v_services
+    -- The services that run on this database, or ran within a day.
+    instance text
+    version text
+    started_at timestamp with time zone
+    beat_at timestamp with time zone
+    beat_age_seconds double precision
+    is_alive boolean
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
 VIEW v_system_health_summary
     -- Each component: its state and since when, its uptime over 24 hours, 7 and 30 days, its last failure and recovery.
     component_type text
@@ -760,6 +881,28 @@ VIEW v_system_health_summary
     last_failure_at timestamp with time zone
     last_failure_reason text
     last_recovered_at timestamp with time zone
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_task_hours
+    -- Ended tasks by hour, type and status, for as long as rollups are kept. at: the end of the hour.
+    at timestamp with time zone
+    task_type text
+    status text
+    tasks bigint
+    avg_seconds double precision
+    max_seconds double precision
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_task_minutes
+    -- Ended tasks by minute, type and status, of the last eight days: how many, and how long they took. at: the end of the minute.
+    at timestamp with time zone
+    task_type text
+    status text
+    tasks bigint
+    avg_seconds double precision
+    max_seconds double precision
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
@@ -1206,6 +1349,12 @@ FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEF
     -- The rows of v_deliveries as JSON, newest first: of a channel, an alert, a digest, by their numbers, or only what has not arrived.
     GRANT EXECUTE TO automon_reader
 
+FUNCTION get_metrics(p_now timestamp with time zone DEFAULT clock_timestamp(), p_most integer DEFAULT 1000) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- What /metrics tells of the database, as JSON: automon itself, open alerts, tasks, errors, queues, components and hosts. At most so many names of each kind; what is beyond is "other" or counted in left_out. Moments in Unix time.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- How the tasks of each type (or of one) that ended within the window went: counts, failure rate in percent, durations in seconds (percentiles to about 2.5 percent), sizes, about how many workers.
@@ -1282,6 +1431,8 @@ FUNCTION instance_is_gone(p_instance text, p_now timestamp with time zone) RETUR
 FUNCTION instance_lives(p_instance service_instances, p_now timestamp with time zone) RETURNS boolean
     SQL IMMUTABLE PARALLEL SAFE
     -- Whether a service has been heard of within the length of its lease.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION is_count(p_value jsonb) RETURNS boolean
     SQL IMMUTABLE PARALLEL SAFE
@@ -1372,6 +1523,38 @@ FUNCTION metrics_last_day(p_now timestamp with time zone) RETURNS TABLE(metric_n
     -- Each measurement by UTC hour, of this hour and the 23 before: mean, extremes, and 50th, 95th and 99th percentile (to about 2.5 percent).
     GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
+
+FUNCTION metrics_of_automon(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "automon" of get_metrics: its services, jobs, channels, rollups and partitions, and for how long it was blind.
+
+FUNCTION metrics_of_channels(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How each channel fares, the journal too: its state, what waits and since when, and what was given up within a day.
+
+FUNCTION metrics_of_components(p_now timestamp with time zone, p_most integer, OUT components jsonb, OUT left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "components" of get_metrics: the state of each; beyond a limit how many are in which, those in trouble named first.
+
+FUNCTION metrics_of_errors(p_now timestamp with time zone, p_most integer, OUT errors jsonb, OUT left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "errors" of get_metrics: those of an hour by component and severity, limited as the tasks are.
+
+FUNCTION metrics_of_hosts(p_now timestamp with time zone, p_most integer, OUT hosts jsonb, OUT disks jsonb, OUT left_out bigint, OUT disks_left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The parts "hosts" and "disks" of get_metrics: the newest sample of each host that was sampled within a day, the busiest and the fullest up to a limit.
+
+FUNCTION metrics_of_jobs(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How automon's own jobs ran last, within three days: when, how it ended, how long it took, and when one last succeeded.
+
+FUNCTION metrics_of_queues(p_now timestamp with time zone, p_most integer, OUT queues jsonb, OUT left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "queues" of get_metrics: the newest report of each queue that reported within a day; those beyond the longest added up.
+
+FUNCTION metrics_of_tasks(p_now timestamp with time zone, p_most integer, OUT tasks jsonb, OUT left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "tasks" of get_metrics, by task type: what runs, what ended within an hour and how, and how long that took. Types beyond the busiest are one row, "other"; left_out: how many they are.
 
 FUNCTION metrics_since(p_hour timestamp with time zone) RETURNS TABLE(hour timestamp with time zone, metric_name text, metric_type text, component text, unit text, measurements bigint, total double precision, min_value double precision, max_value double precision, counts bigint[], means double precision[])
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan, enable_sort=off
