@@ -202,7 +202,11 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('022_existing_tables.sql', 'f9f190f0ce24360994499b35f6e823668830b90f6281c2a50f1b04ff11b74e71') AS pending \gset
+SELECT begin_migration('020_reports.sql', 'b0ddd7779b83a7a7e3ec26a0260116f2110c2f60192817bc7a4aeb0ff3b8958c') AS pending \gset
+\if :pending
+\ir 020_reports.sql
+\endif
+SELECT begin_migration('022_existing_tables.sql', 'adb5ba36d882d80c4bd500c032ca297753f9035549a9e1a85f0f6b0409cb124d') AS pending \gset
 \if :pending
 \ir 022_existing_tables.sql
 \endif
