@@ -96,6 +96,7 @@ def _store(url: str, config: Config, *, pooled: bool | None) -> Store:
     database = Database(url, SystemClock(), pooled=pooled, size=1)
     database.probe()
     database.open()
+    click.get_current_context().call_on_close(database.close)
     return Store(database, config.database.schema_)
 
 

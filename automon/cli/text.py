@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -141,6 +142,17 @@ def wrapped(text: str, width: int) -> list[str]:
         longer = f"{lines[-1]} {word}" if lines else word
         lines[max(0, len(lines) - 1) :] = [longer] if not lines or cells(longer) <= width else [lines[-1], word]
     return [clip(line, width) for line in lines]
+
+
+def folded(line: str, width: int, indent: int = 13) -> list[str]:
+    """Break a line into lines of at most `width` cells, at a space where there is one; the others are indented."""
+    lines = [""]
+    for word in re.split(r"(?<=\S)(?= )", line):
+        if cells(lines[-1]) + cells(word) > width and lines[-1].strip():
+            lines.append(" " * indent + word.lstrip())
+        else:
+            lines[-1] += word
+    return [clip(part, width) for part in lines]
 
 
 def printable(line: str) -> str:

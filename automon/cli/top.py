@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from automon.cli.terminal import SMALLEST, Terminal
-from automon.cli.text import cut
+from automon.cli.text import cut, folded
 from automon.cli.top_screen import Action, Target, Top
 from automon.errors import AutomonError, DatabaseUnavailableError
+from notifiers.words import counted
+from notifiers.words import duration as duration_words
 
 if TYPE_CHECKING:
     from automon.cli.status_screen import Status
@@ -123,11 +125,15 @@ def act(action: Action, top: Top, terminal: Terminal, desk: Desk) -> bool:
     try:
         match action.name:
             case "explain":
-                top.page, top.scrolled = desk.explain(target), 0
+                columns, _ = terminal.size
+                top.page, top.scrolled = [part for line in desk.explain(target) for part in folded(line, columns)], 0
             case "copy":
                 command = f"automon explain {target.alert_id or target.source}"
                 terminal.copy(command)
                 top.message = f"copied: {command}"
+            case "preview":
+                found = desk.store().preview_silence(target.source, "*")
+                top.tell_preview(f"would have hidden {counted(found['messages'], 'message')} in 7 days")
             case "ack" if target.alert_id is not None:
                 done = desk.store().acknowledge_alert(target.alert_id, desk.by, None)
                 top.message = f"acked #{target.alert_id}; undo: automon unack {target.alert_id}" if done else f"#{target.alert_id} was in hand or resolved before"  # fmt: skip
@@ -140,4 +146,4 @@ def act(action: Action, top: Top, terminal: Terminal, desk: Desk) -> bool:
 
 def silence(desk: Desk, target: Target, duration: timedelta, reason: str) -> str:
     number = desk.store().silence_alerts(target.source, duration, reason, desk.by, "*")
-    return f"silenced {cut(target.source, 30)} for {duration}; undo: automon unsilence {number}"
+    return f"silenced {cut(target.source, 30)} for {duration_words(duration)}; undo: automon unsilence {number}"

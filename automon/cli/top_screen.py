@@ -14,10 +14,11 @@ from automon.cli.table import rest_column, table, text_column
 from automon.cli.text import PAINT_END, ago, clip, cut, is_paint
 from automon.cli.theme import OF_SEVERITY, State, Theme
 from automon.cli.work_screens import host_table
+from notifiers.words import duration as duration_words
 
 Document = dict[str, Any]
 SECTIONS = MappingProxyType({"0": "all", "1": "alerts", "2": "tasks", "3": "queues", "4": "hosts"})
-KEYS_LINE = "1 alerts 2 tasks 3 queues 4 hosts 0 all  / filter  Enter explain  a ack  s silence  p pause  ? help  q"
+KEYS_LINE = "1 alerts  2 tasks  3 queues  4 hosts  0 all   Enter explain  a ack  ? help  q"
 HELP = (
     "automon top: what `automon status` shows, live.",
     "",
@@ -46,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Action:
-    """What is to be done with the database or the terminal: "quit", "explain", "ack", "silence" or "copy"."""
+    """What is to be done with the database or the terminal: "quit", "explain", "ack", "preview", "silence" or "copy"."""
 
     name: str
     target: Target | None = None
@@ -162,14 +163,14 @@ class Top:
                 return Action(name=prompt.kind, target=prompt.target, duration=prompt.duration, reason=prompt.reason)
             self.message = "nothing was changed"
         elif key == "enter":
-            self._enter(prompt)
+            return self._enter(prompt)
         elif key == "backspace":
             self.prompt = replace(prompt, text=prompt.text[:-1])
         elif len(key) == 1:
             self.prompt = replace(prompt, text=prompt.text + key)
         return None
 
-    def _enter(self, prompt: Prompt) -> None:
+    def _enter(self, prompt: Prompt) -> Action | None:
         match prompt.kind:
             case "filter":
                 self.wanted, self.chosen, self.prompt = prompt.text, 0, None
@@ -181,6 +182,13 @@ class Top:
                     self.prompt = replace(prompt, kind="reason", text="", duration=duration)
             case _:
                 self.prompt = replace(prompt, kind="silence", text="", reason=prompt.text)
+                return Action(name="preview", target=prompt.target)
+        return None
+
+    def tell_preview(self, sentence: str) -> None:
+        """Put what a silence would have hidden into the question whether to silence."""
+        if self.prompt is not None and self.prompt.kind == "silence":
+            self.prompt = replace(self.prompt, text=sentence)
 
     # Lines --------------------------------------------------------------------------------------------------------
 
@@ -192,7 +200,7 @@ class Top:
 
     def _body(self, room: int, theme: Theme) -> list[str]:
         if self.page is not None:
-            return list(self.page[self.scrolled : self.scrolled + room])
+            return list(self.page)[self.scrolled : self.scrolled + room]
         if self.status is None:
             return [self.trouble or "asking the database"]
         status = matching(self.status, self.wanted)
@@ -250,7 +258,8 @@ def question(prompt: Prompt, by: str) -> str:
         case "reason":
             return f"Silence {source}, why: {prompt.text}_"
         case _:
-            return f"Silence {source} for {prompt.duration} as {by}? y/N"
+            hidden = f" ({prompt.text})" if prompt.text else ""
+            return f"Silence {source} for {duration_words(prompt.duration or timedelta())}?{hidden} y/N"
 
 
 def chosen_line(line: str) -> str:
