@@ -162,11 +162,19 @@ class Store:
     def __init__(self, database: Database, schema: str = "public") -> None:
         self.database = database
         self._schema = schema
+        self._calls: dict[tuple[str, int], bytes] = {}
+
+    def _call(self, function: str, arguments: int) -> bytes:
+        """Write the call of a function, once: psycopg knows a text again, and a service asks the same every second."""
+        if (function, arguments) not in self._calls:
+            query = sql.SQL("SELECT * FROM {}({})").format(
+                sql.Identifier(self._schema, function), sql.SQL(", ").join([sql.Placeholder()] * arguments)
+            )
+            self._calls[function, arguments] = query.as_bytes(None)
+        return self._calls[function, arguments]
 
     def _rows(self, function: str, *arguments: object) -> list[Row]:
-        query = sql.SQL("SELECT * FROM {}({})").format(
-            sql.Identifier(self._schema, function), sql.SQL(", ").join([sql.Placeholder()] * len(arguments))
-        )
+        query = self._call(function, len(arguments))
         with self.database.connection() as connection:
             try:
                 return connection.execute(query, arguments).fetchall()

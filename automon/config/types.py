@@ -42,9 +42,8 @@ Keys = tuple[str | int, ...]
 class Section(BaseModel):
     """One object of the config file: an unknown key is a mistake, and no error text repeats a value."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True, use_attribute_docstrings=True
-    )
+    # What each key means stands below it, for the reference: to have pydantic read it would cost every start 20 ms.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
