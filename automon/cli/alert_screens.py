@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Any
 
 from automon.cli.table import rest_column, table, text_column
-from automon.cli.text import DASH, WIDTH, age, ago, clock, cut, printable, spread, when
+from automon.cli.text import DASH, WIDTH, age, ago, clock, clock_or_day, cut, padded, printable, spread, when
 from automon.cli.theme import State, Theme
 from automon.errors import AutomonError
 from notifiers.words import alert_type_words, counted
@@ -68,7 +68,7 @@ def _alert_line(alert: Document, now: datetime, theme: Theme) -> str:
     mark = theme.mark(State.OK) if alert["status"] == "resolved" else theme.of_severity(alert["severity"])
     said = alert["peak_summary"] if alert["status"] == "resolved" else alert["summary"]
     left = f"{mark} #{alert['id']} {cut(alert['source'], 22)}  {cut(said, WIDTH)}"
-    return spread(left, f"{age(alert['age_seconds']):>4}  {_state(alert, now):<14}".rstrip())
+    return spread(left, f"{age(alert['age_seconds']):>4}  {padded(_state(alert, now), 14)}")
 
 
 def _state(alert: Document, now: datetime) -> str:
@@ -76,7 +76,7 @@ def _state(alert: Document, now: datetime) -> str:
         case "acknowledged":
             return cut(f"acked by {alert['acknowledged_by']}", 14)
         case "silenced":
-            return cut(f"silent to {clock(alert['silenced_until'], now)}", 14)
+            return cut(f"silent {clock_or_day(alert['silenced_until'], now)}", 14)
         case "resolved":
             return cut(f"ended {ago(alert['resolved_at'], now)}", 14)
         case other:

@@ -9,8 +9,8 @@ from typing import Any
 
 from automon.cli.alert_screens import silence_command
 from automon.cli.delivery_screens import place, with_several_recipients
-from automon.cli.table import rest_column, table, text_column
-from automon.cli.text import WIDTH, age, clock, cut, local, span, spread, time_with_zone, when, wrapped
+from automon.cli.table import number_column, table, text_column
+from automon.cli.text import DASH, WIDTH, age, clock, cut, local, span, spread, time_with_zone, when, wrapped
 from automon.cli.theme import OF_SEVERITY, State, Theme
 from automon.config.settings import ALERT_TYPES as CONFIG_KEYS
 from automon.models import Guidance
@@ -77,7 +77,9 @@ def _since(told: Explanation) -> str:
     until = local(story["resolved_at"]) if told.is_over else told.now
     lasted = age(max((until - local(story["opened_at"])).total_seconds(), 0))
     begun = when(story["opened_at"])
-    return f"lasted {lasted}, from {begun}" if told.is_over else f"open {lasted}, since {begun}"
+    if told.is_over:
+        return f"lasted {lasted}, from {begun}; ended by {cut(story['resolved_by'], 30)}"
+    return f"open {lasted}, since {begun}"
 
 
 def _in_hand(story: Document, now: datetime) -> str:
@@ -286,14 +288,18 @@ def source_lines(
     source: str, checks: Sequence[Document], now: datetime, verbs: frozenset[str], theme: Theme
 ) -> list[str]:
     """Write every check of a source: what it measures now, and from which value on it would fire."""
-    columns = (text_column("CHECK", most=32), text_column("NOW", most=24), rest_column("FIRES FROM"))
+    columns = (
+        text_column("CHECK", most=30),
+        text_column("NOW", most=15),
+        *map(number_column, ("LOW", "MEDIUM", "HIGH", "CRITICAL")),
+    )
     rows = [_check_row(check, source, theme) for check in checks]
     places = dict.fromkeys(
         f"{alert_type_words(check['alert_type'])}: {rule_place(check['rule'], check['alert_type'], check['source'], verbs)}"
         for check in checks
         if check["rule"] is not None and (check["rule"]["source"] != "*" or check["rule"]["origin"] == "sql")
     )
-    notes = [*_open_alerts(checks), *_silences(checks, now), *places]
+    notes = [*_open_alerts(checks), *_silences(checks, now), *_unmeasured(checks), *places]
     return [
         spread(f"{cut(source, 50)}   {_verdict_on(checks)}", time_with_zone(now)),
         "",
@@ -314,17 +320,20 @@ def _check_row(check: Document, source: str, theme: Theme) -> tuple[str, ...]:
     part = check["source"].removeprefix(source).strip()
     measured = check["value"] is not None
     mark = theme.mark(OF_SEVERITY[check["severity"]] if measured else State.UNKNOWN)
-    value = _value(check) if measured else "not measured"
-    limits = (
-        levels(check["rule"], check["alert_type"], check["unit"] or UNITS.get(check["alert_type"]))
-        if check["rule"]
-        else ""
-    )
-    return (
-        f"{mark} {name}{' ' + cut(part, 20) if part else ''}",
-        value,
-        limits if measured else f"{limits}; {check['summary']}",
-    )
+    unit = check["unit"] or UNITS.get(check["alert_type"])
+    limits = [_level(check["rule"], level, check["alert_type"], unit) for level in LEVELS]
+    return f"{mark} {name}{' ' + cut(part, 20) if part else ''}", _value(check) if measured else "not measured", *limits
+
+
+def _level(rule: Document | None, level: str, alert_type: str, unit: str | None) -> str:
+    return DASH if rule is None or rule[level] is None else limit(rule[level], alert_type, unit)
+
+
+def _unmeasured(checks: Sequence[Document]) -> list[str]:
+    told = [
+        f"{alert_type_words(check['alert_type'])}: {check['summary']}" for check in checks if check["value"] is None
+    ]
+    return [f"Not measured: {'; '.join(told)}"] if told else []
 
 
 UNITS = {"failure_rate": "%", "processing_time": "s", "running_time": "s"}

@@ -31,6 +31,7 @@ def own_lines(summary: Document, now: datetime, verdict: Verdict, replica: Repli
         *channel_lines(own["channels"], now, theme),
         f"AUTOMON    {_check_mark(verdict, theme, failed=failed)} {_checks(own, failed=failed)}",
         *([f"             {cut(check['error'] or '', 200)}"] if failed else []),
+        *_partition_lines(own["partitions_ahead_days"], theme),
         *_blind_lines(own["blind"]),
         *([replica_line(replica)] if replica else []),
     ]
@@ -43,11 +44,15 @@ def _check_mark(verdict: Verdict, theme: Theme, *, failed: bool) -> str:
 
 
 def _checks(own: Document, *, failed: bool) -> str:
-    ahead = own["partitions_ahead_days"]
-    few = f"; partitions {ahead} days ahead only" if ahead < DAYS_AHEAD else ""
     last = f"{age(own['last_check']['age_seconds'])} ago" if own["last_check"] else "never"
     every = age(own["check_every_seconds"])
-    return f"{services(own)}; checks every {every}, last {last}{', FAILED' if failed else ''}{few}"
+    return f"{services(own)}; checks every {every}, last {last}{', FAILED' if failed else ''}"
+
+
+def _partition_lines(ahead: int, theme: Theme) -> list[str]:
+    if ahead >= DAYS_AHEAD:
+        return []
+    return [f"AUTOMON    {theme.mark(State.WARNING)} partitions are made for {ahead} days ahead only: automon doctor"]
 
 
 def age_of_check(summary: Document) -> str:

@@ -122,7 +122,7 @@ def headline(status: Status, theme: Theme) -> str:
         case "ok":
             return _head(theme, State.OK, "ALL OK", _all_well(status), _who_and_when(own, status.now))
         case _:
-            worst = OF_SEVERITY[status.alerts[0]["severity"]]
+            worst = OF_SEVERITY[status.alerts[0]["severity"] if status.alerts else status.verdict.severity]
             return _head(theme, worst, "PROBLEMS", _counted_alerts(status), _who_and_when(own, status.now))  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def _all_well(status: Status) -> str:
         (_total(report["hosts"], "hosts"), "host"),
     ]
     told = [counted(count, thing) for count, thing in parts if count]
-    return ", ".join([*(told or ["nothing is reported yet"]), *_taken(status)])
+    return ", ".join([*_taken(status), *(told or ["nothing is reported yet"])])
 
 
 def _total(rows: Sequence[Document], key: str) -> int:

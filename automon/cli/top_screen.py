@@ -205,7 +205,7 @@ class Top:
             return [self.trouble or "asking the database"]
         status = matching(self.status, self.wanted)
         if self.section == "all":
-            return self._everything(status, room, theme)
+            return [headline(self.status, theme), *self._everything(status, room, theme)[1:]]
         return self._rows(status, room, theme)
 
     def _everything(self, status: Status, room: int, theme: Theme) -> list[str]:

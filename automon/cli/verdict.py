@@ -23,6 +23,11 @@ class Verdict:
     name: str
     exit_code: int
 
+    @property
+    def severity(self) -> str | None:
+        """The severity that stands for it when no alert is shown."""
+        return {"critical": "critical", "warning": "low"}.get(self.name)
+
 
 def worst_code(alerts: Sequence[Document]) -> int:
     """0 without alerts, 1 with some, 2 with critical ones: as monitoring plugins have it."""

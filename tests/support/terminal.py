@@ -1,9 +1,9 @@
 """A terminal of its own for a program: it sees what is drawn, presses keys, changes the size, and says how it was left.
 
-    with TerminalProcess(["automon", "top"], folder, environment) as terminal:
-        terminal.wait_for("ALERTS")
-        terminal.press("q")
-        assert terminal.wait() == 0
+with TerminalProcess(["automon", "top"], folder, environment) as terminal:
+    terminal.wait_for("ALERTS")
+    terminal.press("q")
+    assert terminal.wait() == 0
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class TerminalProcess:
         self._written = ""
         self._lock = threading.Lock()
         self.process = subprocess.Popen(
-            command, cwd=folder, env={"TERM": "xterm-256color", **environment}, stdin=slave, stdout=slave, stderr=slave,
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            ["setsid", "--ctty", *command], cwd=folder, env={"TERM": "xterm-256color", **environment}, stdin=slave, stdout=slave,
+            stderr=slave,
         )  # fmt: skip
         self._over = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
