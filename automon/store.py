@@ -237,6 +237,13 @@ class Store:
     def record_host_sample(self, sample: HostSample) -> bool:
         return cast(bool, self._value("record_host_sample", sample.host, _json(sample.values), sample.sampled_at))
 
+    def update_system_health(self, component_type: str, name: str, status: str, reason: str | None) -> bool:
+        return cast(bool, self._value("update_system_health", component_type, name, status, None, reason))
+
+    def forget_source(self, kind: str, name: str) -> bool:
+        """Expect no more reports of a queue, a host or a component; answer whether any were expected."""
+        return cast(bool, self._value("forget_source", kind, name))
+
     # Checks and clean-up --------------------------------------------------------------------------------------
 
     def run_monitoring_checks(self, now: datetime) -> int:
@@ -378,6 +385,25 @@ class Store:
 
     def finish_job_run(self, run_id: int, outcome: str, counts: Mapping[str, object], error: str | None) -> bool:
         return cast(bool, self._value("finish_job_run", run_id, outcome, _json(counts), error))
+
+    def storage_report(self) -> list[Document]:
+        """Say what each table of facts keeps, how much that is, and how far it is past its term."""
+        columns = (
+            "table_name",
+            "kept_days",
+            "oldest_day",
+            "past_term_days",
+            "partitions",
+            "size_bytes",
+            "tomorrow_is_prepared",
+        )
+        return [dict(zip(columns, row, strict=True)) for row in self._rows("storage_report")]
+
+    def rollup_lag(self) -> Document:
+        """Say how many seconds the rollups are behind the facts, and why."""
+        columns = ("behind_seconds", "rolled_at", "facts_wait", "open_transactions", "since", "why")
+        [row] = self._rows("rollup_lag")
+        return dict(zip(columns, row, strict=True))
 
     # People ---------------------------------------------------------------------------------------------------
 

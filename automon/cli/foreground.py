@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from automon import __version__
-from automon.config import Config, load_config
+from automon.config import Config
 from automon.database import describe_url, first_line
 from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 from automon.logs import configure_logging, log_uncaught_exceptions, wants_json
-from automon.places import EMBEDDED_FOLDER, configured_database_url, find_config
+from automon.places import EMBEDDED_FOLDER, configured_database_url, find_config, load_config_at
 from scheduler import systemd
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run_service(
 
 def _run(config_path: Path | None, database_url: str | None, embedded: Path | None) -> int:
     path = find_config(config_path, os.environ)
-    load = partial(load_config, path, os.environ)
+    load = partial(load_config_at, path, os.environ)
     config = load()
     url = configured_database_url(database_url, config)
     with ExitStack() as stack:
