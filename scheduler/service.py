@@ -77,6 +77,7 @@ class Service:
         self._waiting = False
         self._verdict = "checks run"
         self._said = ""
+        self._stuck: frozenset[Trouble] = frozenset()
         self._host = socket.gethostname()
         # Containers have one process number for all their services, and often one host name after another restart.
         self.instance = f"{self._host}:{secrets.token_hex(3)}:{os.getpid()}"
@@ -201,12 +202,19 @@ class Service:
     def _tick(self) -> None:
         self._supervise()
         troubles = self._troubles()
-        if not MENDED_BY_RESTART.intersection(troubles):
-            systemd.notify("WATCHDOG=1")
+        self._feed_watchdog(MENDED_BY_RESTART.intersection(troubles))
         if Trouble.DATABASE_AWAY in troubles:
             self._say("waiting for the database")
         else:
             self._say(", ".join(troubles) or self._verdict)
+
+    def _feed_watchdog(self, stuck: frozenset[Trouble]) -> None:
+        """Feed systemd's watchdog while nothing is stuck; what is stuck stands in the log before the restart comes."""
+        if not stuck:
+            systemd.notify("WATCHDOG=1")
+        elif stuck != self._stuck:
+            log.error("stuck", troubles=sorted(stuck), consequence="systemd's watchdog is fed no more")
+        self._stuck = stuck
 
     def _troubles(self) -> list[Trouble]:
         now = self._clock.monotonic()
