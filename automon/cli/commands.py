@@ -15,6 +15,7 @@ from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 CONTENTS = {
     "Run it": {
         "run": "service_commands",
+        "database": "database_commands",
         "check-config": "config_commands",
         "migrate": "service_commands",
         "rebuild-rollups": "service_commands",
