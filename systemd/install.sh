@@ -206,7 +206,7 @@ starts() { # restarts what runs, and watches until the program works, or has end
     while [ "$(date +%s)" -lt "$deadline" ]; do
         [ "$(state_of automon.service)" = active ] && [ "$(property NRestarts)" = 0 ] || return 1
         case $(property StatusText) in
-            '' | 'waiting for the database') sleep 0.2 ;;
+            '' | 'waiting for the database' | stop* | 'cannot start'*) sleep 0.2 ;;
             *) return 0 ;;
         esac
     done

@@ -25,7 +25,7 @@ from automon.errors import EmbeddedPostgresError
 
 DEFAULT_PORT = 54329
 _POLL_SECONDS = 0.005
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0
 _ATTEMPTS = 100
 _PAUSE_BETWEEN_ATTEMPTS_SECONDS = 0.1
 _SILENCE_BEFORE_GIVING_UP_SECONDS = 60.0
@@ -96,7 +96,7 @@ class EmbeddedPostgres:
 
     @property
     def answers(self) -> bool:
-        """Whether the server runs and its main process comes round: a connection gets a first answer within 5 seconds."""
+        """Whether the server runs and its main process comes round: a connection gets a first answer within 2 seconds."""
         return self.running and answers(self.address.socket_file, _ANSWER_SECONDS)
 
     @property

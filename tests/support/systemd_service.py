@@ -22,6 +22,12 @@ DROP_IN = "/run/systemd/system/automon.service.d/lab.conf"
 DATABASE_PASSWORD = "lab-password-of-automon"
 DATABASE_URL = f"postgresql://automon:{DATABASE_PASSWORD}@127.0.0.1:5432/postgres"
 
+# That of the database that the installer brings.
+OWN_DATABASE_URL = "postgresql://automon@/automon?host=/run/automon-database&port=54329"
+# What the service says of itself.
+WAITING = "waiting for the database"
+WORKING = "checks run"
+
 _DATABASE_UNIT = f"""
 [Service]
 Type=exec

@@ -21,6 +21,8 @@ from tests.support.systemd_service import (
     DATABASE_PASSWORD,
     DATABASE_URL,
     ENVIRONMENT,
+    WAITING,
+    WORKING,
     InstalledAutomon,
     LabDatabase,
 )
@@ -45,8 +47,6 @@ while True:
     callers.append(server.accept())
     print("called", flush=True)
 """
-WAITING = "waiting for the database"
-WORKING = "checks run"
 
 
 def test_it_is_ready_while_the_database_is_away_and_says_so(
