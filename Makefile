@@ -136,6 +136,10 @@ install: ## install the systemd service below /opt/automon (as root), or upgrade
 rollback: ## go back to the service before the last upgrade (as root)
 	@systemd/install.sh --rollback
 
+.PHONY: deb
+deb: ## build a Debian package for this distribution in dist
+	@systemd/deb/build.sh
+
 .PHONY: uninstall
 uninstall: ## remove the service; configuration and data stay
 	@systemd/install.sh --uninstall

@@ -110,7 +110,8 @@ build_release() {
     new_pip --require-hashes --only-binary :all: -r "$checkout/requirements.lock"
     new_pip --no-deps --no-build-isolation "$checkout"
     mkdir -p "$release/share/automon"
-    cp "$here"/* "$checkout/monitoring_config.schema.json" "$release/share/automon"
+    find "$here" -maxdepth 1 -type f -exec cp {} "$release/share/automon" \;
+    cp "$checkout/monitoring_config.schema.json" "$release/share/automon"
     chmod -R go=u-w "$release/share/automon"
 }
 
