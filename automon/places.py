@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from automon.config import Config, load_config
+from automon.config import Config, load_config, load_database_part
 from automon.env_file import read_variables
 from automon.errors import AutomonError
 
@@ -33,9 +33,20 @@ def load_found_config(chosen: Path | None, environ: Mapping[str, str]) -> Config
     return load_config_at(find_config(chosen, environ), environ)
 
 
+def load_found_database(chosen: Path | None, environ: Mapping[str, str], *, without_text: bool) -> Config:
+    """Load what the file says of its database, whatever else is wrong with it; see `load_database_part`."""
+    path = find_config(chosen, environ)
+    return load_database_part(path, environment_of(path, environ), without_text=without_text)
+
+
 def load_config_at(path: Path, environ: Mapping[str, str]) -> Config:
     """Load a config file; what the environment file beside it sets, and `environ` does not, counts too."""
-    return load_config(path, service_environment(environ, environment_file(path)))
+    return load_config(path, environment_of(path, environ))
+
+
+def environment_of(path: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment that a config file is read with."""
+    return service_environment(environ, environment_file(path))
 
 
 def environment_file(config_path: Path) -> Path:

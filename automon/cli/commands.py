@@ -21,21 +21,34 @@ CONTENTS = {
     },
     "Run it": {
         "run": "service_commands",
-        "check-config": "config_commands",
+        "database": "database_commands",
         "migrate": "service_commands",
         "rebuild-rollups": "service_commands",
     },
+    "Configuration": {
+        "check-config": "config_commands",
+        "config": "config_commands",
+    },
     "See what is wrong": {
-        "status": "alert_commands",
+        "status": "status_commands",
+        "top": "status_commands",
         "alerts": "alert_commands",
         "explain": "alert_commands",
         "runbook": "runbook",
     },
     "Take it in hand": {
-        "ack": "alert_commands",
-        "resolve": "alert_commands",
-        "silence": "alert_commands",
-        "unsilence": "alert_commands",
+        "ack": "hand_commands",
+        "unack": "hand_commands",
+        "resolve": "hand_commands",
+        "silence": "hand_commands",
+        "silences": "hand_commands",
+        "unsilence": "hand_commands",
+    },
+    "Look at the work": {
+        "tasks": "work_commands",
+        "errors": "work_commands",
+        "queues": "work_commands",
+        "hosts": "work_commands",
     },
     "Messages": {
         "deliveries": "delivery_commands",
@@ -57,7 +70,7 @@ HINTS = {
     "40001": "The replica had to go on; try again, or add --primary.",
 }
 CODES_OF_THEIR_OWN = {
-    **dict.fromkeys(("status", "alerts", "channels", "canary"), EXIT_CANNOT_READ),
+    **dict.fromkeys(("status", "top", "alerts", "channels", "canary"), EXIT_CANNOT_READ),
     "run": EXIT_CONFIG,
 }
 

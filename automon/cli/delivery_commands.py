@@ -49,7 +49,7 @@ def _summary(store: Store) -> Document:
 
 def _say(sentence: str) -> None:
     """Say on stderr what is not the answer itself."""
-    from automon.cli.screens import START_THE_SERVICE
+    from automon.cli.own_lines import START_THE_SERVICE
 
     click.echo(sentence.format(start=START_THE_SERVICE), err=True)
 
