@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from automon.cli.names import AlertType
 from automon.cli.options import Duration, tell_if_behind
 from automon.cli.reading import Answer, Reading, give, reads
 from automon.errors import AutomonError
@@ -28,7 +29,7 @@ NUMBER = re.compile(r"#?(\d{1,18})")
 @click.option("--all", "with_resolved", is_flag=True, help="Also those that are resolved and still kept, newest first.")
 @click.option("--source", help="Only those of this source.")
 @click.option("--severity", type=click.Choice([*Severity]), help="Only those of this severity or worse.")
-@click.option("--type", "alert_type", help="Only those of this alert type, such as error_rate.")
+@click.option("--type", "alert_type", type=AlertType(), help="Only those of this alert type, such as error_rate.")
 @click.option("--since", type=Duration(), help="Only those that were opened or resolved within this span.")
 @click.option("--unacked", is_flag=True, help="Leave out those that somebody has acknowledged.")
 @click.option("--limit", type=click.IntRange(1, MOST_ALERTS), default=200, show_default=True, help="So many at most.")
