@@ -162,7 +162,7 @@ def _embedded_url(folder: Path, stack: ExitStack) -> str:
 
 def _system_database(asker: Asker) -> str:
     """Start the unit of automon's own PostgreSQL, and answer the URL by which root and the service reach it."""
-    from automon.embedded import find_address
+    from automon.embedded import find_running
 
     if not asker.confirm(f"No database is named. Start automon's own PostgreSQL ({DATABASE_UNIT})?"):
         raise AutomonError("automon needs a database", hint="Name one: automon setup --database-url postgresql://…")
@@ -173,12 +173,14 @@ def _system_database(asker: Asker) -> str:
         raise AutomonError(
             f"systemctl gave no answer: {type(error).__name__}", hint=f"systemctl status {DATABASE_UNIT}"
         ) from None
-    address = find_address(SYSTEM_DATABASE_FOLDER)
-    if address is None:
+    url = find_running(SYSTEM_DATABASE_FOLDER)
+    if url is None:
         reason = done.stderr.strip().split("\n", 1)[0] or "it does not answer"
-        raise AutomonError(f"{DATABASE_UNIT} did not start: {reason}", hint=f"journalctl -u {DATABASE_UNIT} -n 20")
-    # By its file, not by its socket: root may not pass for the user automon there.
-    return address.tcp_url()
+        raise AutomonError(
+            f"{DATABASE_UNIT} did not start: {reason}",
+            hint=f"Its reason: journalctl -u {DATABASE_UNIT} -n 20. Or name a database of yours: automon setup --database-url postgresql://…",
+        )
+    return url
 
 
 def _bring_schema(asker: Asker, reached: Reached, name: str) -> None:

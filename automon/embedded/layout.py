@@ -79,12 +79,6 @@ class Address:
 
 def find_running(directory: Path) -> str | None:
     """Return the URL of the server that runs in that directory and accepts connections now, else None."""
-    address = find_address(directory)
-    return None if address is None else address.socket_url()
-
-
-def find_address(directory: Path) -> Address | None:
-    """Return where the server listens that runs in that directory and accepts connections now; None without one."""
     layout = Layout(directory.resolve())
     try:
         found = read_pid_file(layout.data)
@@ -92,7 +86,7 @@ def find_address(directory: Path) -> Address | None:
         return None
     if found is None or not found.ready or not serves(found.pid, layout.data):
         return None
-    return Address(found.sockets, found.port, layout.passfile)
+    return Address(found.sockets, found.port, layout.passfile).socket_url()
 
 
 def make_private(folder: Path, uid: int, gid: int) -> None:
