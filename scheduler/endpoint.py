@@ -22,6 +22,7 @@ from scheduler.http_message import Response, in_words, read_request
 
 MOST_CONNECTIONS = 32
 MOST_HEAD_BYTES = 8192
+BACKLOG = 128
 CHUNK_BYTES = 65536
 # Seconds: for a request to arrive, for a page that is late, for the answer to be taken, for the other side to hang up.
 REQUEST_PATIENCE = 5.0
@@ -325,7 +326,7 @@ def open_listener(address: ListenAddress) -> socket.socket:
         # Connections of the service before this one may still be fading away.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address.host, address.port))
-        listener.listen(MOST_CONNECTIONS)
+        listener.listen(BACKLOG)
         listener.settimeout(0)
     except OSError:
         listener.close()

@@ -71,7 +71,7 @@ class Exposition:
         self._readings.ask()
         is_up = self._views.database_is_up()
         reading = self._readings.newest() if is_up else None
-        if is_up and reading is None and may_be_late and self._readings.is_coming:
+        if is_up and reading is None and may_be_late and self._readings.is_coming():
             return None
         now = self._clock.monotonic()
         own = self._own(

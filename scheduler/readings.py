@@ -15,8 +15,10 @@ from automon.errors import DatabaseUnavailableError
 # Seconds. Monitors ask every 15 to 60 seconds: what they get is read before they come, and not while they wait.
 PAUSE = 15.0
 PAUSE_AFTER_FAILURE = 5.0
-# What is older is not told, for nobody could tell it from what is so now.
-GOOD_FOR = 20.0
+# Of the database's time: where a reading takes long, the pauses do, too. A reading is given 2 s, so none lasts 100 s.
+LARGEST_SHARE = 0.02
+# What should have been replaced so long ago is not told, for nobody could tell it from what is so now.
+LATE_AFTER = 5.0
 # For so long after somebody has asked, it is read again and again.
 INTEREST = 150.0
 
@@ -30,6 +32,11 @@ class Reading:
     text: bytes
     at: float
     seconds: float
+
+    @property
+    def due_at(self) -> float:
+        """When the next is to be read."""
+        return self.at + max(PAUSE, self.seconds / LARGEST_SHARE)
 
 
 class Readings:
@@ -66,9 +73,10 @@ class Readings:
     def newest(self) -> Reading | None:
         """Answer the newest reading, unless it is too old."""
         newest = self._newest
-        return newest if newest is not None and self._clock.monotonic() - newest.at <= GOOD_FOR else None
+        if newest is None or self._clock.monotonic() > newest.due_at + LATE_AFTER:
+            return None
+        return newest
 
-    @property
     def is_coming(self) -> bool:
         """Whether it is worth waiting for a reading: one is under way, or about to be, and the last one did not fail."""
         with self._changed:
@@ -81,13 +89,10 @@ class Readings:
 
     def _run(self) -> None:
         while self._wait_for_turn():
-            began = self._clock.monotonic()
-            text = self._try_to_read()
-            ended = self._clock.monotonic()
+            reading = self._try_to_read()
             with self._changed:
-                self._has_failed = text is None
-                self._newest = None if text is None else Reading(text=text, at=began, seconds=ended - began)
-                self._due_at = ended + PAUSE_AFTER_FAILURE if text is None else began + PAUSE
+                self._newest, self._has_failed = reading, reading is None
+                self._due_at = reading.due_at if reading else self._clock.monotonic() + PAUSE_AFTER_FAILURE
             self._on_end()
 
     def _wait_for_turn(self) -> bool:
@@ -105,7 +110,8 @@ class Readings:
                     self._changed.wait(self._due_at - now)
         return False
 
-    def _try_to_read(self) -> bytes | None:
+    def _try_to_read(self) -> Reading | None:
+        began = self._clock.monotonic()
         try:
             text = self._read()
         except DatabaseUnavailableError:
@@ -118,5 +124,5 @@ class Readings:
         else:
             self.counts["succeeded"] += 1
             self._failure = ""
-            return text
+            return Reading(text=text, at=began, seconds=self._clock.monotonic() - began)
         return None

@@ -202,15 +202,19 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('019_configuration.sql', '7090c88bc43d439a5e29471354b4721335e79e6a993fd126631e0d36ea2934dc') AS pending \gset
+SELECT begin_migration('019_configuration.sql', '4a8fe8dac0656f08e7141cb281f9373776fef76f243a1827cc6cea1e2c492199') AS pending \gset
 \if :pending
 \ir 019_configuration.sql
 \endif
-SELECT begin_migration('021_metrics.sql', 'df4219abc2c306f52a757711e3f9c7959947f30c96d4c49295a5c569874a2c35') AS pending \gset
+SELECT begin_migration('020_reports.sql', '431463a45155f2009ea63fc5c3934330821600ff86803b5230e3d73fec1f81d7') AS pending \gset
+\if :pending
+\ir 020_reports.sql
+\endif
+SELECT begin_migration('021_metrics.sql', 'c11f728c55760c2980831a9033bc81be020670685549649214cebe9fc9ce4415') AS pending \gset
 \if :pending
 \ir 021_metrics.sql
 \endif
-SELECT begin_migration('022_existing_tables.sql', 'f9f190f0ce24360994499b35f6e823668830b90f6281c2a50f1b04ff11b74e71') AS pending \gset
+SELECT begin_migration('022_existing_tables.sql', 'adb5ba36d882d80c4bd500c032ca297753f9035549a9e1a85f0f6b0409cb124d') AS pending \gset
 \if :pending
 \ir 022_existing_tables.sql
 \endif

@@ -33,7 +33,7 @@ BEGIN
     INTO tasks, left_out
     FROM (SELECT DISTINCT n.name FROM named n) AS k
     LEFT JOIN counted c ON c.name = k.name LEFT JOIN at_work w ON w.name = k.name
-    LEFT JOIN LATERAL (SELECT public.percentiles_of(c.counts, c.means, '{0.5,0.95,0.99}') AS seconds WHERE c.counts IS NOT NULL) AS p ON true;
+    CROSS JOIN LATERAL (SELECT CASE WHEN c.counts IS NOT NULL THEN public.percentiles_of(c.counts, c.means, '{0.5,0.95,0.99}') END AS seconds) AS p;
 END
 $body$;
 COMMENT ON FUNCTION metrics_of_tasks(timestamptz, integer) IS
@@ -277,7 +277,8 @@ DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
 DO $do$
 BEGIN
-    PERFORM open_to(r.role, 'get_metrics', 'v_task_minutes', 'v_task_hours', 'v_error_minutes', 'v_error_hours', 'v_queue_history', 'v_host_history', 'v_host_summary', 'v_alert_history',
+    PERFORM open_to('automon_reader', 'get_metrics');
+    PERFORM open_to(r.role, 'v_task_minutes', 'v_task_hours', 'v_error_minutes', 'v_error_hours', 'v_queue_history', 'v_host_history', 'v_host_summary', 'v_alert_history',
         'v_job_runs', 'v_services', 'v_blind_periods')
     FROM (VALUES ('automon_reader'), ('automon_operator')) AS r (role);
 END

@@ -25,17 +25,29 @@ MOST_OF_A_UNIT = 1_000_000
 click.UsageError.exit_code = EXIT_USAGE
 
 
+DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: str) -> timedelta | None:
+    """Read a duration such as 90s, 30m, 2h or 7d; None for anything else."""
+    found = re.fullmatch(r"(\d+)([smhd])", text)
+    if found is None or not 0 < int(found[1]) < MOST_OF_A_UNIT:
+        return None
+    return timedelta(**{DURATION_UNITS[found[2]]: int(found[1])})
+
+
 class Duration(click.ParamType[timedelta]):
     """A duration such as 90s, 30m, 2h or 7d."""
 
     name = "duration"
-    _units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}  # noqa: RUF012  never written to
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = re.fullmatch(r"(\d+)([smhd])", str(value))
-        if found is None or not 0 < int(found[1]) < MOST_OF_A_UNIT:
+        if isinstance(value, timedelta):
+            return value
+        duration = parse_duration(str(value))
+        if duration is None:
             self.fail(f"{value!r} is not a duration; write 90s, 30m, 2h or 7d.", param, ctx)
-        return timedelta(**{self._units[found[2]]: int(found[1])})
+        return duration
 
 
 config_option = click.option(
@@ -102,12 +114,13 @@ def _store(url: str, config: Config, *, pooled: bool | None) -> Store:
     database = Database(url, SystemClock(), pooled=pooled, size=1)
     database.probe()
     database.open()
+    click.get_current_context().call_on_close(database.close)
     return Store(database, config.database.schema_)
 
 
 def tell_if_behind(store: Store) -> None:
     """Say on stderr when what is shown comes from a replica and may be old."""
-    from automon.cli.screens import replica_is_behind, replica_line
+    from automon.cli.verdict import replica_is_behind, replica_line
 
     replica = store.replica()
     if replica is not None and replica_is_behind(replica):

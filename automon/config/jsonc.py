@@ -274,3 +274,19 @@ class _Parser:
             self.fail("a bare word is only true, false or null; a text stands in double quotes")
         self.at = match.end()
         return _WORDS[match.group()]
+
+
+def end_of_value(text: str, offset: int) -> int:
+    """Return the offset behind the value that begins there. Raises JsoncError where none does."""
+    parser = _Parser(text)
+    parser.at = offset
+    parser.value(())
+    return parser.at
+
+
+def skip_blank(text: str, offset: int) -> int:
+    """Return the offset of what follows there behind blanks and comments."""
+    parser = _Parser(text)
+    parser.at = offset
+    parser.skip()
+    return parser.at

@@ -20,9 +20,9 @@ Written by `make generate`. What `/metrics` tells a Prometheus that asks it, in 
 - A **counter** (its name ends in `_total`) begins at 0 with each start of the service and only rises. All else is a
   **gauge**. What is counted "within the last hour" rises and falls.
 - A value that is not known is absent, never 0.
-- What comes from the database is read ahead every 15 seconds while somebody asks, and is at most 20 seconds old:
-  `automon_metrics_reading_age_seconds` says how old. While the database is away it is absent, `automon_database_up`
-  is 0, and what the service knows by itself is answered at once.
+- What comes from the database is read ahead every 15 seconds while somebody asks (less often where that takes the
+  database more than 0.3 seconds), and `automon_metrics_reading_age_seconds` says how old it is. While the database is
+  away it is absent, `automon_database_up` is 0, and what the service knows by itself is answered at once.
 - Labels whose values users choose have at most 1,000 of them: the task types with the most tasks, the components with
   the most errors or in trouble, the longest queues, the busiest hosts, the fullest disks. The rest is added up in the
   series `other`, or left out where that would mean nothing; `automon_names_left_out` says how many names that are.
