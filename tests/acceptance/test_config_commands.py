@@ -95,10 +95,12 @@ def test_drift_is_empty_until_somebody_uses_sql(brought: None, look: Look, autom
     before = automon("config", "drift")
     look.ask("UPDATE public.monitoring_thresholds SET low = 7 WHERE alert_type = 'queue_backlog' AND source = 'mail'")
     after = automon("config", "drift")
+    status = automon("status").stdout.splitlines()
     document = json.loads(automon("config", "drift", "--json").stdout)
 
     assert (before.returncode, before.stdout) == (0, "")
     assert before.stderr.startswith("No drift")
+    assert "CONFIG     ▲ 1 value changed by SQL, not in the file: automon config drift" in status
     user = look.one("SELECT session_user::text")
     [line] = squeezed(after.stdout)
     assert line.startswith(f"overrides.queue_backlog.mail.low file 10 in force 7 set by {user} ")
