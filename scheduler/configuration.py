@@ -58,7 +58,7 @@ def make_channel(settings: ChannelConfig) -> Channel:
             return SlackChannel(settings.name, settings.webhook_url.reveal())
         case EmailSettings():
             return EmailChannel(
-                settings.name, server=_mail_server(settings), sender=settings.from_address, to=settings.to
+                settings.name, server=mail_server(settings), sender=settings.from_address, to=settings.to
             )
         case AppriseSettings():
             return AppriseChannel(settings.name, settings.url.reveal())
@@ -68,7 +68,7 @@ def make_channel(settings: ChannelConfig) -> Channel:
             raise TypeError(f"channel {settings.name} is not active")
 
 
-def _mail_server(settings: EmailSettings) -> Server:
+def mail_server(settings: EmailSettings) -> Server:
     return Server(
         host=settings.host,
         port=settings.port,

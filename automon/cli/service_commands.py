@@ -58,7 +58,7 @@ def migrate(config_path: Path | None, database_url: str | None, dry_run: bool, a
 
     Example: automon migrate --database-url postgresql://user:password@host:5432/db
     """
-    from automon.cli.screens import rehearsal_screen
+    from automon.cli.rehearsal_screen import rehearsal_screen
     from automon.database import describe_url
     from automon.migrate import migrate as apply
     from automon.migrate import rehearse

@@ -10,6 +10,7 @@ from automon.config.channels import ChannelSection
 from automon.config.http import HttpSection
 from automon.config.ping import PingSection
 from automon.config.types import (
+    MOST_CHANNELS,
     Amount,
     ChannelName,
     ClockTime,
@@ -46,6 +47,31 @@ ALERT_TYPES = {
     "host_memory": "host_memory",
     "host_disk": "host_disk",
     "host_silence": "host_silence",
+}
+
+# What the database calls a number of the file: the key that it comes from, and how many of its units are one of the file's.
+IN_DATABASE = {
+    "failure_rate.min_tasks": ("alerts.failure_rate_min_tasks", 1),
+    "alerts.resolve_after_seconds": ("alerts.resolve_after_minutes", 60),
+    "alerts.remind_after_seconds": ("alerts.remind_after_minutes", 60),
+    "alerts.blind_after_seconds": ("alerts.blind_after_minutes", 60),
+    "delivery.messages_per_cause": ("alerts.messages_per_cause", 1),
+    "delivery.messages_at_once": ("alerts.messages_at_once", 1),
+    "retention.processing_days": ("retention.processing_days", 1),
+    "retention.errors_low_days": ("retention.errors_days.low", 1),
+    "retention.errors_medium_days": ("retention.errors_days.medium", 1),
+    "retention.errors_high_days": ("retention.errors_days.high", 1),
+    "retention.errors_critical_days": ("retention.errors_days.critical", 1),
+    "retention.performance_days": ("retention.performance_days", 1),
+    "retention.queue_days": ("retention.queue_days", 1),
+    "retention.host_days": ("retention.host_days", 1),
+    "retention.health_days": ("retention.health_days", 1),
+    "retention.resolved_alerts_days": ("retention.resolved_alerts_days", 1),
+    "retention.job_runs_days": ("retention.job_runs_days", 1),
+    "retention.rollups_days": ("retention.rollups_days", 1),
+    "schedule.alert_checks_seconds": ("schedule.alert_checks_seconds", 1),
+    "schedule.fast_checks_seconds": ("schedule.fast_checks_seconds", 1),
+    "schedule.self_check_seconds": ("schedule.self_check_seconds", 1),
 }
 
 
@@ -298,7 +324,9 @@ class FileSettings(Section):
     """What runs when."""
     retention: Retention = Retention()
     """How long facts are kept."""
-    channels: dict[ChannelName, Annotated[ChannelSection, Field(discriminator="type")]] = Field(default_factory=dict)
+    channels: dict[ChannelName, Annotated[ChannelSection, Field(discriminator="type")]] = Field(
+        default_factory=dict, max_length=MOST_CHANNELS
+    )
     """Where messages go, by a name of your choice. Without an active channel they go to the terminal."""
     ping: PingSection = Field(default={}, validate_default=True)
     """A call to somebody outside, again and again while automon works, so that its end is noticed there."""

@@ -41,6 +41,7 @@ FOREIGN = {
     "invalid_token",
     "channel_is_archived",
     "work_mem",
+    "pg_read_all_data",
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "date_trunc",

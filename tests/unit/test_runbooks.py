@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import click
@@ -191,6 +195,22 @@ def test_as_json_a_runbook_is_its_markdown() -> None:
     assert 1 == page["schema_version"] == listed["schema_version"]
     assert PAGES["error_rate"].text == page["runbook"]["text"]
     assert list(PAGES) == [one["alert_type"] for one in listed["runbooks"]]
+
+
+def test_the_wheel_brings_the_runbooks(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+
+    elsewhere = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    called = [sys.executable, "-m", "automon", "runbook", "error_rate"]
+    done = subprocess.run(called, cwd=tmp_path, env=elsewhere, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "error_rate: a component records many errors" == done.stdout.splitlines()[0]
+    assert (tmp_path / "installed/automon/runbooks/error_rate.md").exists()
 
 
 def test_a_page_keeps_its_blocks_and_wraps_its_prose() -> None:
