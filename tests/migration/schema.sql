@@ -57,6 +57,7 @@ TABLE alert_silences ROW LEVEL SECURITY
     ends_at timestamp with time zone NOT NULL
     created_by text NOT NULL
     reason text NOT NULL
+    ended_by text  -- Who ended it before its time; empty for one that has run its course.
     CONSTRAINT alert_silences_pkey PRIMARY KEY (id)
     CONSTRAINT ends_after_start CHECK ((ends_at >= starts_at))
     CREATE INDEX alert_silences_ends_at ON alert_silences USING btree (ends_at)
@@ -80,7 +81,7 @@ TABLE alert_transitions ROW LEVEL SECURITY
     note text
     CONSTRAINT alert_transitions_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES alerts(id) ON DELETE CASCADE
     CONSTRAINT alert_transitions_pkey PRIMARY KEY (id)
-    CONSTRAINT kind_is_known CHECK ((kind = ANY (ARRAY['opened'::text, 'escalated'::text, 'eased'::text, 'acknowledged'::text, 'reminded'::text, 'resolved'::text])))
+    CONSTRAINT kind_is_known CHECK ((kind = ANY (ARRAY['opened'::text, 'escalated'::text, 'eased'::text, 'acknowledged'::text, 'unacknowledged'::text, 'reminded'::text, 'resolved'::text]))) NOT VALID
     CREATE INDEX alert_transitions_alert ON alert_transitions USING btree (alert_id, id)
     CREATE UNIQUE INDEX alert_transitions_pkey ON alert_transitions USING btree (id)
 
@@ -1038,6 +1039,10 @@ FUNCTION cause_of(p_alert_type text, p_source text, p_evidence jsonb) RETURNS te
     PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
     -- What alerts have in common that are told together, whatever their type: the most frequent error message without its numbers and ids, else the error type, the host, or the alert type.
 
+FUNCTION changes_near(p_at timestamp with time zone, p_but_alert_id bigint, p_limit integer) RETURNS TABLE(at timestamp with time zone, kind text, what text, alert_id bigint)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, services of automon; the nearest first.
+
 FUNCTION channel_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- automon_channel: whether a channel is stopped, or has failed for so long that its fallback speaks for it.
@@ -1188,9 +1193,9 @@ FUNCTION end_of(p_step interval, p_at timestamp with time zone) RETURNS timestam
     SQL IMMUTABLE PARALLEL SAFE
     -- The end of the minute (or hour) that a moment lies in; one that is itself such an end belongs to the minute before it.
 
-FUNCTION end_silence(p_silence_id bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+FUNCTION end_silence(p_silence_id bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_by text DEFAULT NULL::text) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Ends a silence now; false when there is none of that number or it has ended.
+    -- Ends a silence now and keeps who did, by default the session's user; false when there is none of that number or it has ended.
     GRANT EXECUTE TO automon_operator
 
 FUNCTION end_status_mistake(p_value text) RETURNS jsonb
@@ -1373,14 +1378,34 @@ FUNCTION forget_source(p_kind text, p_name text) RETURNS boolean
     -- Stops watching a queue, a host or a component (type/name) that is gone for good: its silence is no alert any more. Its next report brings it back. False when it is not watched. Raises AM001.
     GRANT EXECUTE TO automon_operator
 
+FUNCTION get_alert_context(p_alert_id bigint, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, TimeZone=UTC
+    -- What explains an alert beside its story, as JSON: the thresholds that judge it, when it resolves and reminds, its trend over twelve hours, the silences that cover it, and what else changed near its beginning. NULL for a number that there is not.
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_alert_story(p_alert_id bigint) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- An alert as JSON, with each of its transitions and what became of their deliveries; NULL for a number that there is not.
     GRANT EXECUTE TO automon_reader
 
+FUNCTION get_alert_trend(p_alert_type text, p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- How what an alert is about came to be, over twelve hours: {"of", "step_seconds", "values"}, oldest first, null where nothing was measured. NULL for alert types of which no history is kept (silence, running and response time).
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_alerts(p_open boolean DEFAULT true, p_source text DEFAULT NULL::text, p_severity text DEFAULT NULL::text, p_alert_type text DEFAULT NULL::text, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_unacknowledged boolean DEFAULT false, p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(id bigint, alert_type text, source text, severity text, status text, summary text, value double precision, threshold double precision, unit text, opened_at timestamp with time zone, age_seconds double precision, last_seen_at timestamp with time zone, clear_since timestamp with time zone, peak_severity text, peak_summary text, peak_at timestamp with time zone, acknowledged_at timestamp with time zone, acknowledged_by text, acknowledged_note text, silenced_until timestamp with time zone, last_told_at timestamp with time zone, resolved_at timestamp with time zone, resolved_by text, evidence jsonb)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The open alerts, worst first; or, with p_open false, also those that are resolved and still kept, newest first. Of one source, one type, a severity or worse (a resolved one counts at its worst), open or resolved since a moment, not acknowledged. age_seconds of a resolved one: how long it lasted.
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_automon_health(p_now timestamp with time zone DEFAULT clock_timestamp()) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Whether checks ran and messages leave, as JSON: what a service says to those who watch it from outside.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_component_report(p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(source text, severity text, status text, since timestamp with time zone, reported_at timestamp with time zone, response_time_ms double precision, failure_reason text, is_silent boolean, alert_id bigint, alert_summary text, components bigint, ok_components bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The components, those in trouble first: state, since when, last report, response time in milliseconds, and whether they have fallen silent. components and ok_components count all of them, whatever the limit.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_component_uptime(p_component_type text, p_component_name text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS double precision
@@ -1414,14 +1439,60 @@ FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEF
     -- The rows of v_deliveries as JSON, newest first: of a channel, an alert, a digest, by their numbers, or only what has not arrived.
     GRANT EXECUTE TO automon_reader
 
+FUNCTION get_error_causes(p_component text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_limit integer DEFAULT 50, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(component text, error_type text, signature text, errors bigint, is_estimate boolean, severity text, tasks bigint, first_at timestamp with time zone, last_at timestamp with time zone, sample_message text, sample_task_id text, causes bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The errors of a window by cause, the most frequent first: component, type, and message without its numbers and ids; how often, of how many tasks, first, last, and the newest message as a sample. Exact for the newest 2,000 errors of a component; beyond them the counts of several messages of one type are an estimate. causes counts all of them, whatever the limit.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_host_report(p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(host text, severity text, cpu_percent double precision, memory_percent double precision, disks jsonb, container jsonb, host_cpu_percent double precision, host_memory_percent double precision, sampled_at timestamp with time zone, is_silent boolean, alert_id bigint, alert_summary text, hosts bigint, ok_hosts bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The hosts, those in trouble first, as their last sample has them (CPU: mean of the newest five): cpu_percent and memory_percent of whichever has less left, a container's limit or the host; both by themselves in container and in host_cpu_percent and host_memory_percent; the disks, fullest first; and whether the samples have stopped. hosts and ok_hosts count all of them, whatever the limit.
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_metrics(p_now timestamp with time zone DEFAULT clock_timestamp(), p_most integer DEFAULT 1000) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- What /metrics tells of the database, as JSON: automon itself, open alerts, tasks, errors, queues, components and hosts. At most so many names of each kind; what is beyond is "other" or counted in left_out. Moments in Unix time.
     GRANT EXECUTE TO automon_reader
 
+FUNCTION get_queue_report(p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(queue_name text, severity text, pending bigint, processing bigint, oldest_pending_seconds double precision, in_per_minute double precision, out_per_minute double precision, change_per_minute double precision, seconds_to_empty double precision, reported_at timestamp with time zone, is_silent boolean, alert_id bigint, alert_summary text, queues bigint, ok_queues bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The queues, those in trouble first: what waits and since when, how much comes in and goes out a minute (of the newest 60 reports of an hour; NULL when queues do not say what they completed), in how many seconds it would be empty (NULL: not shrinking). queues and ok_queues count all of them, whatever the limit.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_silences(p_ended boolean DEFAULT false, p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(id bigint, alert_type text, source text, starts_at timestamp with time zone, ends_at timestamp with time zone, created_by text, reason text, ended_by text, is_active boolean, hidden_messages bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The silences in force, the first to end first: what, who, why, until when, and how many messages they have hidden; with p_ended also those that are over, and who ended them before their time.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_source_kinds(p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS text[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- What a name stands for, of component, task type, queue and host, by what was reported within a week. Empty: nothing of that name has reported.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_source_report(p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(alert_type text, source text, severity text, value double precision, unit text, summary text, rule jsonb, alert_id bigint, silences jsonb)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Every check of a source at a moment, firing or not: what it measures, the thresholds that judge it, the alert that is open. A value without number was not measured, summary says why. No row for a name that nothing has.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_sources(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(kind text, name text)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The names of what is watched: task types and components with errors of the last 24 hours, components (type/name), queues, hosts.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_status(p_limit integer DEFAULT 6, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, TimeZone=UTC
+    -- What is wrong and how the work goes, as JSON: the dashboard summary, the open alerts, worst first (the first few with their trend), and of tasks, queues, hosts and components those in trouble and a few others.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_task_details(p_task_type text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, TimeZone=UTC
+    -- One task type, as JSON: what get_task_report says of it, its last twelve clock hours, the five that run longest now, and five late failures. NULL when nothing of it ended within the window or runs.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_task_report(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, severity text, runs bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, running bigint, oldest_start timestamp with time zone, last_ended_at timestamp with time zone, last_status text, last_failed_at timestamp with time zone, last_error text, alert_id bigint, alert_summary text, task_types bigint, ok_task_types bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The task types of a window, those in trouble first: runs that ended, how many failed, percentiles of their seconds (to about 2.5 percent), what runs now, how the last run ended, the open alert. task_types and ok_task_types count all of them, whatever the limit.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
@@ -1472,6 +1543,18 @@ FUNCTION host_samples_at(p_now timestamp with time zone) RETURNS TABLE(host text
 FUNCTION hour_window(p_now timestamp with time zone) RETURNS jsonb
     SQL STABLE PARALLEL SAFE
     -- The part of an evidence that says which hour was measured.
+
+FUNCTION hourly_errors(p_component text, p_severities text[], p_now timestamp with time zone) RETURNS TABLE(step integer, errors bigint)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The errors of a component and some severities by clock hour, this one (step 0) and the eleven before.
+
+FUNCTION hourly_host_values(p_host text, p_measure text, p_mount text, p_now timestamp with time zone) RETURNS TABLE(step integer, value double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- CPU, memory or one disk of a host in percent, as the last sample of each of the last twelve hours has it; step 0 is the newest.
+
+FUNCTION hourly_tasks(p_task_type text, p_now timestamp with time zone) RETURNS TABLE(step integer, runs bigint, failed bigint, p95_seconds double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The tasks of a type by clock hour, this one (step 0) and the eleven before: how many, how many failed, 95th percentile of their seconds. Without the cancelled ones.
 
 FUNCTION id_mistake(p_value text) RETURNS jsonb
     PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
@@ -1554,6 +1637,10 @@ FUNCTION key_mistake(p_fact jsonb, p_keys text[]) RETURNS jsonb
 FUNCTION kind_mistake(p_fact jsonb) RETURNS jsonb
     PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
     -- AM014 invalid_document of what is no known kind of fact, as a value.
+
+FUNCTION kinds_of_source(p_source text, p_now timestamp with time zone) RETURNS text[]
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What a name stands for: task type, component with errors (both of the last 24 hours), component (type/name), queue, host; none for a name that nothing has.
 
 FUNCTION late_findings(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1665,6 +1752,10 @@ FUNCTION negative_mistake(p_what text, p_value double precision) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- AM004 invalid_number of what cannot be negative, as a value.
 
+FUNCTION newest_failures(p_task_type text, p_window interval, p_limit integer, p_now timestamp with time zone) RETURNS TABLE(task_id text, worker_id text, start_time timestamp with time zone, end_time timestamp with time zone, duration_seconds double precision, current_step text, error_message text)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Late failures of a type: the last of each minute of this hour, and the last of each hour and duration before, the newest first.
+
 FUNCTION newest_tasks(p_task_type text, p_now timestamp with time zone, p_of text) RETURNS SETOF processing_metrics
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The newest 1,000 tasks of a type of the last hour, for their failures or for their durations.
@@ -1736,6 +1827,12 @@ FUNCTION prepare_days(p_now timestamp with time zone) RETURNS boolean
 FUNCTION prepare_for_facts(p_facts mixed_fact[]) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Takes the lock and makes the partitions that these facts need.
+
+FUNCTION preview_silence(p_source text, p_alert_type text DEFAULT '*'::text, p_window interval DEFAULT '7 days'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(messages bigint, alerts bigint, low bigint, medium bigint, high bigint, critical bigint, worst_alert_id bigint, worst_source text, worst_severity text, worst_summary text, worst_opened_at timestamp with time zone)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- What a silence would have hidden within the window, as far as alerts are still kept: messages, alerts by their worst severity, and the worst of them.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION queue_evidence(p_queue_name text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1960,6 +2057,10 @@ FUNCTION route_transition(p_transition_id bigint, p_at timestamp with time zone)
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are. The caller has hand_on_deliveries pass on what a failing channel cannot say.
 
+FUNCTION rule_of(p_alert_type text, p_source text) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The thresholds that judge a source, as JSON: of the source itself, else of every source (*), and where they come from. NULL for an alert type without any.
+
 FUNCTION run_monitoring_checks(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- All checks in one pass, after the rollups, what was recorded late of a blind period, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.
@@ -2015,6 +2116,10 @@ FUNCTION silence_alerts(p_source text, p_duration interval, p_reason text DEFAUL
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Sends no messages about a source (* for every one) for a while; alerts are still opened and kept, and told when the silence ends and they still stand. Answers the silence's number. Raises AM001, AM005.
     GRANT EXECUTE TO automon_operator
+
+FUNCTION silences_of(p_alert_type text, p_source text, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The silences that cover an alert at a moment, as JSON.
 
 FUNCTION sketch(p_name text) RETURNS bit
     SQL IMMUTABLE PARALLEL SAFE
@@ -2116,6 +2221,11 @@ FUNCTION trend(p_of text, p_step interval, p_values double precision[]) RETURNS 
     SQL STABLE PARALLEL SAFE
     -- The part of an evidence that shows how a value came about: oldest first, one value a step, null where nothing was measured.
 
+FUNCTION unacknowledge_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_note text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Gives an alert back that was acknowledged: it is nobody's, and reminders go on. Who had it stays in its story; no channel is told. False when it is not acknowledged or is resolved. Raises AM009.
+    GRANT EXECUTE TO automon_operator
+
 FUNCTION unindexed_days(p_index text, p_table text) RETURNS TABLE(leaf oid, day date, is_used boolean)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The days of a table that lack their part of a partitioned index, and whether they hold anything.
@@ -2175,3 +2285,7 @@ FUNCTION watch_facts(p_now timestamp with time zone DEFAULT now()) RETURNS integ
 FUNCTION who_holds(p_table text, p_now timestamp with time zone) RETURNS text
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Who keeps the expired days of a table from going at this moment: sessions that have it open, the oldest first, and views of somebody's own. NULL: nobody.
+
+FUNCTION worst_open_alerts(p_alert_types text[]) RETURNS TABLE(source text, severity text, alert_id bigint, alert_type text, summary text)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The worst open alert of some types for each source.
