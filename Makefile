@@ -130,8 +130,17 @@ generate: .venv/.dev ## write what is made from code: the manifest in sql/, the 
 	@AUTOMON_RENEW_SCHEMA_DUMP=1 $(PY) -m pytest -q tests/migration/test_schema_dump.py
 
 .PHONY: install
-install: ## install the systemd service below /opt/automon (as root)
-	@systemd/install.sh
+# DATABASE=embedded installs a PostgreSQL of automon's own beside it.
+install: ## install the systemd service below /opt/automon (as root), or upgrade it
+	@systemd/install.sh $(DATABASE:embedded=--with-database)
+
+.PHONY: rollback
+rollback: ## go back to the service before the last upgrade (as root)
+	@systemd/install.sh --rollback
+
+.PHONY: deb
+deb: ## build a Debian package for this distribution in dist
+	@systemd/deb/build.sh
 
 .PHONY: uninstall
 uninstall: ## remove the service; configuration and data stay

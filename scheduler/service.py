@@ -94,6 +94,7 @@ class Service:
         self._waiting = False
         self._verdict = CHECKS_RUN
         self._said = ""
+        self._stuck: frozenset[Trouble] = frozenset()
         self._host = socket.gethostname()
         # Containers have one process number for all their services, and often one host name after another restart.
         self.instance = f"{self._host}:{secrets.token_hex(3)}:{os.getpid()}"
@@ -285,13 +286,20 @@ class Service:
             self._reload(Noticed.WATCH)
         self._ticked_at = self._clock.monotonic()
         troubles = self._troubles()
-        if not MENDED_BY_RESTART.intersection(troubles):
-            systemd.notify("WATCHDOG=1")
+        self._feed_watchdog(MENDED_BY_RESTART.intersection(troubles))
         if Trouble.DATABASE_AWAY in troubles:
             self._say("waiting for the database")
         else:
             problems = [*troubles, *filter(None, [self.exposition.endpoint.problem])]
             self._say(", ".join(problems) or self._verdict)
+
+    def _feed_watchdog(self, stuck: frozenset[Trouble]) -> None:
+        """Feed systemd's watchdog while nothing is stuck; what is stuck stands in the log before the restart comes."""
+        if not stuck:
+            systemd.notify("WATCHDOG=1")
+        elif stuck != self._stuck:
+            log.error("stuck", troubles=sorted(stuck), consequence="systemd's watchdog is fed no more")
+        self._stuck = stuck
 
     def _troubles(self) -> list[Trouble]:
         return troubles_of(self._vitals())

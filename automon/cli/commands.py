@@ -21,6 +21,7 @@ CONTENTS = {
     },
     "Run it": {
         "run": "service_commands",
+        "database": "database_commands",
         "migrate": "service_commands",
         "rebuild-rollups": "service_commands",
     },

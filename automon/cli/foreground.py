@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,8 @@ def run_service(
     """Run until a signal ends it; answer the exit code. Raises AutomonError when it cannot start and a person reads along."""
     configure_logging()
     log_uncaught_exceptions()
+    # The watchdog's SIGABRT then leaves in the journal where each thread was: names of files and functions, no values.
+    faulthandler.enable()
     try:
         if only_host:
             return _run_host(config_path, database_url)
