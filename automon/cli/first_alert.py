@@ -160,8 +160,7 @@ class FirstAlert:
                 self._store.resolve_alert(alert["id"], RESOLVED_BY, NOTE)
 
     def _own_alerts(self) -> list[Document]:
-        alerts = self._store.active_alerts()
-        return [alert for alert in alerts if (alert["alert_type"], alert["source"]) == (ALERT_TYPE, SOURCE)]
+        return self._store.alerts(source=SOURCE, alert_type=ALERT_TYPE)
 
     def _wait_for_alert(self) -> int:
         for _ in self._until(ALERT_PATIENCE):

@@ -66,7 +66,7 @@ def _run(config_path: Path | None, database_url: str | None, embedded: Path | No
 def _run_host(config_path: Path | None, database_url: str | None) -> int:
     from scheduler.host_service import HostService
 
-    load = partial(load_config, find_config(config_path, os.environ), os.environ)
+    load = partial(load_config_at, find_config(config_path, os.environ), os.environ)
     config = load()
     url = configured_database_url(database_url, config)
     if url is None:
