@@ -202,7 +202,7 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('020_reports.sql', 'b0ddd7779b83a7a7e3ec26a0260116f2110c2f60192817bc7a4aeb0ff3b8958c') AS pending \gset
+SELECT begin_migration('020_reports.sql', '4d676ae5d4357df724b65a4d192fc55eaaaca5e4d606c98413fb3bc37eaacacb') AS pending \gset
 \if :pending
 \ir 020_reports.sql
 \endif
