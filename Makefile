@@ -120,16 +120,27 @@ format: .venv/.dev ## write the code in the project's style
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
 
 .PHONY: generate
-generate: .venv/.dev ## write what is made from code: the manifest in sql/, the schema dump, the reference pages
+generate: .venv/.dev ## write what is made from code: the manifest in sql/, the schema dump, the reference pages, the dashboards
 	@$(PY) -m automon.migrate
 	@$(PY) -m docs.generate.config .
 	@$(PY) -m docs.generate.cli
+	@$(PY) -m docs.generate.metrics
+	@$(PY) -m docs.generate.grafana
 	@$(PY) -m docs.generate.sql
 	@AUTOMON_RENEW_SCHEMA_DUMP=1 $(PY) -m pytest -q tests/migration/test_schema_dump.py
 
 .PHONY: install
-install: ## install the systemd service below /opt/automon (as root)
-	@systemd/install.sh
+# DATABASE=embedded installs a PostgreSQL of automon's own beside it.
+install: ## install the systemd service below /opt/automon (as root), or upgrade it
+	@systemd/install.sh $(DATABASE:embedded=--with-database)
+
+.PHONY: rollback
+rollback: ## go back to the service before the last upgrade (as root)
+	@systemd/install.sh --rollback
+
+.PHONY: deb
+deb: ## build a Debian package for this distribution in dist
+	@systemd/deb/build.sh
 
 .PHONY: uninstall
 uninstall: ## remove the service; configuration and data stay

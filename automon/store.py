@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from automon.database import Database
-from automon.errors import SchemaMissingError
+from automon.errors import ConfigRefusedError, SchemaMissingError
 from automon.models import (
     Canary,
     Digest,
@@ -148,6 +148,9 @@ def open_alert_from_document(document: Document) -> OpenAlert:
     )
 
 
+# The schema's own refusals, and what no column takes: a number out of range, a character that its encoding lacks.
+_REFUSED_VALUES = ("AM", "22", "23")
+
 # All that has arrived is shown, as long as somebody receives. Otherwise the age of the newest change is all that is known.
 _REPLICA = """
 SELECT pg_catalog.pg_is_in_recovery(),
@@ -234,6 +237,13 @@ class Store:
     def record_host_sample(self, sample: HostSample) -> bool:
         return cast(bool, self._value("record_host_sample", sample.host, _json(sample.values), sample.sampled_at))
 
+    def update_system_health(self, component_type: str, name: str, status: str, reason: str | None) -> bool:
+        return cast(bool, self._value("update_system_health", component_type, name, status, None, reason))
+
+    def forget_source(self, kind: str, name: str) -> bool:
+        """Expect no more reports of a queue, a host or a component; answer whether any were expected."""
+        return cast(bool, self._value("forget_source", kind, name))
+
     # Checks and clean-up --------------------------------------------------------------------------------------
 
     def run_monitoring_checks(self, now: datetime) -> int:
@@ -251,7 +261,49 @@ class Store:
     # Configuration --------------------------------------------------------------------------------------------
 
     def sync_configuration(self, document: Mapping[str, Any]) -> None:
-        self._rows("sync_configuration", _json(document))
+        """Put a config in force. Raises ConfigRefusedError for one that the database does not take."""
+        try:
+            self._rows("sync_configuration", _json(document))
+        except psycopg.DatabaseError as error:
+            if not str(error.sqlstate or "").startswith(_REFUSED_VALUES):
+                raise
+            message = f"the database refuses the config: {error.diag.message_primary}"
+            raise ConfigRefusedError(message, hint=error.diag.message_hint or "") from None
+
+    def record_config_judgements(self, instance: str, host: str, path: str, judgements: Sequence[Document]) -> int:
+        """Keep what a service has judged of its file, oldest first; answer how many judgements said something new."""
+        return cast(int, self._value("record_config_judgements", instance, host, path, _json(judgements)))
+
+    def config_changes(self, limit: int) -> list[Document]:
+        """List the newest changes of the configuration, by files and by SQL."""
+        columns = (
+            "id",
+            "at",
+            "noticed_by",
+            "outcome",
+            "actor",
+            "host",
+            "path",
+            "file_changed_at",
+            "changes",
+            "problems",
+        )
+        return [dict(zip(columns, row, strict=True)) for row in self._rows("get_config_changes", limit)]
+
+    def config_drift(self) -> list[Document]:
+        """List thresholds and settings that SQL has changed since a service put its config in force."""
+        columns = (
+            "kind", "name", "source", "level", "file_value", "database_value", "origin", "changed_at", "changed_by",
+        )  # fmt: skip
+        return [dict(zip(columns, row, strict=True)) for row in self._rows("get_config_drift")]
+
+    def config_in_force(self) -> Document:
+        """Say which thresholds and settings checks work with now, and what of them is drift."""
+        return cast(Document, self._value("get_config_in_force"))
+
+    def source_kinds(self, source: str) -> list[str]:
+        """Say what a name stands for, of component, task type, queue and host; empty when nothing reports by that name."""
+        return cast(list[str], self._value("get_source_kinds", source))
 
     # Deliveries -----------------------------------------------------------------------------------------------
 
@@ -304,6 +356,22 @@ class Store:
     def automon_health(self) -> Document:
         return cast(Document, self._value("get_automon_health"))
 
+    def metrics(self, now: datetime, patience: timedelta) -> Document:
+        """Say what /metrics tells; raises QueryCanceled when the database takes longer than that."""
+        query = sql.SQL("SELECT {}({})").format(sql.Identifier(self._schema, "get_metrics"), sql.Placeholder())
+        milliseconds = str(round(patience.total_seconds() * 1000))
+        with self.database.connection() as connection:
+            try:
+                with connection.transaction():
+                    # For this transaction alone: behind a pooler the session is another's next.
+                    connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, true)", [milliseconds])
+                    [(document,)] = connection.execute(query, [now]).fetchall()
+            except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
+                if error.diag.context is not None:
+                    raise
+                raise self._missing("get_metrics") from None
+        return cast(Document, document)
+
     def check_automon_alerts(self, now: datetime) -> int:
         """Judge automon's own channels and jobs; answer how many alerts changed."""
         return cast(int, self._value("check_automon_alerts", now))
@@ -317,6 +385,25 @@ class Store:
 
     def finish_job_run(self, run_id: int, outcome: str, counts: Mapping[str, object], error: str | None) -> bool:
         return cast(bool, self._value("finish_job_run", run_id, outcome, _json(counts), error))
+
+    def storage_report(self) -> list[Document]:
+        """Say what each table of facts keeps, how much that is, and how far it is past its term."""
+        columns = (
+            "table_name",
+            "kept_days",
+            "oldest_day",
+            "past_term_days",
+            "partitions",
+            "size_bytes",
+            "tomorrow_is_prepared",
+        )
+        return [dict(zip(columns, row, strict=True)) for row in self._rows("storage_report")]
+
+    def rollup_lag(self) -> Document:
+        """Say how many seconds the rollups are behind the facts, and why."""
+        columns = ("behind_seconds", "rolled_at", "facts_wait", "open_transactions", "since", "why")
+        [row] = self._rows("rollup_lag")
+        return dict(zip(columns, row, strict=True))
 
     # People ---------------------------------------------------------------------------------------------------
 

@@ -9,21 +9,32 @@ import click
 
 from automon import __version__
 from automon.cli.options import EXIT_CANNOT_READ
+from automon.cli.suggestions import did_you_mean
 from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 
 # In the order in which a newcomer needs them: a chapter, its commands, and the modules of automon.cli that hold them.
 CONTENTS = {
+    "Set it up": {
+        "setup": "setup_commands",
+        "doctor": "doctor_commands",
+        "completion": "completion_commands",
+    },
     "Run it": {
         "run": "service_commands",
-        "check-config": "config_commands",
+        "database": "database_commands",
         "migrate": "service_commands",
         "rebuild-rollups": "service_commands",
+    },
+    "Configuration": {
+        "check-config": "config_commands",
+        "config": "config_commands",
     },
     "See what is wrong": {
         "status": "status_commands",
         "top": "status_commands",
         "alerts": "alert_commands",
         "explain": "alert_commands",
+        "runbook": "runbook",
     },
     "Take it in hand": {
         "ack": "hand_commands",
@@ -76,6 +87,14 @@ class Commands(click.Group):
         module = import_module(f"automon.cli.{MODULES[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in MODULES and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}.{did_you_mean(name, MODULES)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         widest = max(map(len, MODULES))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from automon.errors import DatabaseUnavailableError
+from automon.errors import ConfigError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from automon.config import Config
@@ -65,20 +65,38 @@ by_option = click.option(
 
 def open_store(config_path: Path | None, database_url: str | None) -> Store:
     """Open the database where the service works. Raises DatabaseUnavailableError."""
-    from automon.places import find_database_url, load_found_config
+    return _open_primary(_load(config_path, reads=False), database_url)
 
-    config = load_found_config(config_path, os.environ)
+
+def _open_primary(config: Config, database_url: str | None) -> Store:
+    from automon.places import find_database_url
+
     return _store(find_database_url(database_url, config), config, pooled=config.database.pooled)
+
+
+def _load(config_path: Path | None, *, reads: bool) -> Config:
+    """Load the config; of one with mistakes what it says of the database, so that people see and act while it is wrong.
+
+    Whoever `reads` only goes by the environment when the file is no JSON.
+    """
+    from automon.places import load_found_config, load_found_database
+
+    try:
+        return load_found_config(config_path, os.environ)
+    except ConfigError as error:
+        config = load_found_database(config_path, os.environ, without_text=reads)
+        click.echo(f"{config.path} is wrong ({error.problems[0].message}): see automon check-config", err=True)
+        return config
 
 
 def open_reader(config_path: Path | None, database_url: str | None, *, primary: bool) -> Store:
     """Open the replica if the config has one, for what only reads. Raises DatabaseUnavailableError."""
-    from automon.places import load_found_config, reader_url
+    from automon.places import reader_url
 
-    config = load_found_config(config_path, os.environ)
+    config = _load(config_path, reads=True)
     url = None if primary else reader_url(database_url, config)
     if url is None:
-        return open_store(config_path, database_url)
+        return _open_primary(config, database_url)
     try:
         return _store(url, config, pooled=None)
     except DatabaseUnavailableError as error:

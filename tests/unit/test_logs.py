@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
 import os
 import pty
+import re
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import structlog
@@ -275,42 +281,261 @@ def test_a_traceback_is_data_in_json() -> None:
     assert all("locals" not in frame for frame in error["frames"])
 
 
-def journal(path: Path) -> dict[str, str]:
+# The systemd journal -----------------------------------------------------------------------------------------------
+
+
+def journal_stream(path: Path) -> dict[str, str]:
     status = path.stat()
     return {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
 
 
-def test_a_line_to_the_journal_begins_with_its_priority(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    with path.open("w") as stream:
-        configure_logging(stream=stream, level="DEBUG", environ=journal(path))
-        log = structlog.stdlib.get_logger("automon")
-        for level in ("critical", "error", "warning", "info", "debug"):
-            getattr(log, level)("said")
+class Journald:
+    """Receives entries as journald does: as a datagram, or as a sealed file when they are big."""
 
-    written = path.read_text().splitlines()
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(5)
+
+    def entry(self) -> dict[str, str]:
+        data, handles, _, _ = socket.recv_fds(self._socket, 1 << 20, 1)
+        for handle in handles:
+            seals = fcntl.fcntl(handle, fcntl.F_GET_SEALS)
+            assert seals == fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+            with os.fdopen(handle, "rb") as file:
+                file.seek(0)
+                data = file.read()
+        return decode(data)
+
+    def stop_waiting(self) -> None:
+        self._socket.setblocking(False)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def decode(data: bytes) -> dict[str, str]:
+    """Read the native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
+    fields = {}
+    while data:
+        line, _, data = data.partition(b"\n")
+        name, equals, value = line.partition(b"=")
+        if not equals:
+            [length] = struct.unpack("<Q", data[:8])
+            value, data = data[8 : 8 + length], data[8 + length + 1 :]
+        fields[name.decode()] = value.decode()
+    return fields
+
+
+@pytest.fixture
+def journald(tmp_path: Path) -> Iterator[Journald]:
+    journald = Journald(tmp_path / "socket")
+    yield journald
+    journald.close()
+
+
+@pytest.fixture
+def stderr(tmp_path: Path) -> Iterator[TextIO]:
+    """A stream of which JOURNAL_STREAM says that the journal reads it."""
+    with (tmp_path / "stderr").open("w+") as stream:
+        yield stream
+
+
+def log_to(journald: Journald, stderr: TextIO, **environ: str) -> Any:
+    configure_logging(
+        stream=stderr,
+        level="DEBUG",
+        environ=journal_stream(Path(stderr.name)) | environ,
+        journal_socket=journald.path,
+    )
+    return structlog.stdlib.get_logger("automon.jobs")
+
+
+def test_an_entry_of_the_journal_has_a_sentence_and_fields(journald: Journald, stderr: TextIO) -> None:
+    log = log_to(journald, stderr)
+    with structlog.contextvars.bound_contextvars(channel="slack"):
+        log.warning("job_failed", job="clean up", seconds=1.5, found={"rows": [1, None]}, told=False)
+
+    entry = journald.entry()
+    assert entry == {
+        "MESSAGE": 'job_failed job="clean up" seconds=1.5 found="{\\"rows\\": [1, null]}" told=false channel=slack',
+        "PRIORITY": "4",
+        "SYSLOG_IDENTIFIER": "automon",
+        "CODE_FILE": __file__,
+        "CODE_LINE": entry["CODE_LINE"],
+        "CODE_FUNC": "test_an_entry_of_the_journal_has_a_sentence_and_fields",
+        "AUTOMON_LOGGER": "automon.jobs",
+        "AUTOMON_EVENT": "job_failed",
+        "AUTOMON_CHANNEL": "slack",
+        "AUTOMON_JOB": "clean up",
+        "AUTOMON_SECONDS": "1.5",
+        "AUTOMON_FOUND": '{"rows": [1, null]}',
+        "AUTOMON_TOLD": "false",
+    }
+    assert "" == Path(stderr.name).read_text()
+
+
+def test_each_level_has_its_priority(journald: Journald, stderr: TextIO) -> None:
+    log = log_to(journald, stderr)
+    for level in ("critical", "error", "warning", "info", "debug"):
+        getattr(log, level)("said")
+
+    assert ["2", "3", "4", "6", "7"] == [journald.entry()["PRIORITY"] for _ in range(5)]
+
+
+def test_what_a_library_says_is_an_entry_of_its_words(journald: Journald, stderr: TextIO) -> None:
+    log_to(journald, stderr)
+    without_pytest()
+    logging.getLogger("some.library").error("no %s", "answer", extra={"host": "db"})
+
+    entry = journald.entry()
+    assert "no answer host=db" == entry["MESSAGE"]
+    assert ("3", "some.library") == (entry["PRIORITY"], entry["AUTOMON_LOGGER"])
+    assert "AUTOMON_EVENT" not in entry
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own", "library"])
+def test_a_traceback_is_one_entry(journald: Journald, stderr: TextIO, *, own: bool) -> None:
+    log = log_to(journald, stderr)
+    without_pytest()
+    log_a_failure(log if own else library_as_logger(logging.getLogger("some.library")), "harmless")
+
+    entry = journald.entry()
+    assert entry["MESSAGE"].startswith("job_failed job=cleanup\nTraceback (most recent call last):\n")
+    assert entry["MESSAGE"].endswith("ValueError: harmless")
+    assert "local-harmless" not in entry["MESSAGE"]
+    assert ("3", "ValueError") == (entry["PRIORITY"], entry["AUTOMON_EXCEPTION"])
+
+
+def test_lines_of_a_value_stand_below_the_sentence(journald: Journald, stderr: TextIO) -> None:
+    log_to(journald, stderr).error("alert_message", text="first\nsecond", alert=7)
+
+    assert "alert_message alert=7\nfirst\nsecond" == journald.entry()["MESSAGE"]
+
+
+def test_no_secret_reaches_a_field_of_the_journal(journald: Journald, stderr: TextIO) -> None:
+    log = log_to(journald, stderr)
+    without_pytest()
+    secret = Secret(VALUE)
+    event = f"event {VALUE}"
+    log.info(event, as_type=secret, as_text=VALUE, inside={"a": [VALUE, secret]}, error=ValueError(VALUE))
+    log.info("connecting", to="postgresql://user:never-registered@db/x")
+    logging.getLogger("some.library").warning("to %s", VALUE, extra={"password": VALUE})
+    log_a_failure(log, VALUE)
+
+    entries = [journald.entry() for _ in range(4)]
+    text = repr(entries)
+    assert "<secret>" == entries[0]["AUTOMON_AS_TEXT"] == entries[0]["AUTOMON_ERROR"]
+    for written in (VALUE, "log-hunter2", "never-registered", "ünlaut", "\\u00fcnlaut"):
+        assert written not in text
+
+
+def test_fields_are_bounded_and_their_names_are_such_as_the_journal_takes(journald: Journald, stderr: TextIO) -> None:
+    many = {f"key{number}": number for number in range(100)}
+    log_to(journald, stderr).info("said", **{"naïve key.1": 1, "_hidden": 2, "k" * 100: 3}, long="x" * 100_000, **many)
+
+    entry = journald.entry()
+    assert 40 == len(entry) - 1
+    assert all(re.fullmatch("[A-Z][A-Z0-9_]{0,63}", name) for name in entry)
+    assert ("1", "2") == (entry["AUTOMON_NA_VE_KEY_1"], entry["AUTOMON__HIDDEN"])
+    assert 4096 == len(entry["AUTOMON_LONG"])
+    assert 65536 == len(entry["MESSAGE"])
+
+
+def test_a_big_entry_comes_as_a_sealed_file(journald: Journald, stderr: TextIO) -> None:
+    log_to(journald, stderr).info("said", **{f"key{number}": "ü" * 4096 for number in range(40)})
+
+    assert "ü" * 4096 == journald.entry()["AUTOMON_KEY7"]
+
+
+def test_the_text_of_an_entry_is_json_if_that_is_asked_for(journald: Journald, stderr: TextIO) -> None:
+    log_to(journald, stderr, AUTOMON_LOG_FORMAT="json").info("said", times=2)
+
+    entry = journald.entry()
+    assert ("said", 2) == (json.loads(entry["MESSAGE"])["event"], json.loads(entry["MESSAGE"])["times"])
+    assert "2" == entry["AUTOMON_TIMES"]
+
+
+def test_without_the_journals_socket_lines_have_a_priority(journald: Journald, stderr: TextIO) -> None:
+    log = log_to(journald, stderr)
+    journald.path.unlink()
+    for level in ("critical", "error", "warning", "info", "debug"):
+        getattr(log, level)("said")
+
+    written = Path(stderr.name).read_text().splitlines()
     assert ["<2>{", "<3>{", "<4>{", "<6>{", "<7>{"] == [line[:4] for line in written]
 
 
-def test_each_line_of_a_traceback_in_the_journal_has_its_priority(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    with path.open("w") as stream:
-        configure_logging(stream=stream, json=False, environ=journal(path))
-        log_a_failure(structlog.stdlib.get_logger("automon"), "harmless")
+def test_a_journal_that_refuses_is_replaced_by_lines(tmp_path: Path, stderr: TextIO) -> None:
+    journald = Journald(tmp_path / "socket")
+    journald.close()
+    log_to(journald, stderr, AUTOMON_LOG_FORMAT="console").error("said")
 
-    written = path.read_text().splitlines()
+    assert Path(stderr.name).read_text().startswith("<3>")
+
+
+def test_each_line_of_a_traceback_has_its_priority_without_the_journals_socket(
+    journald: Journald, stderr: TextIO
+) -> None:
+    log = log_to(journald, stderr, AUTOMON_LOG_FORMAT="console")
+    journald.path.unlink()
+    log_a_failure(log, "harmless")
+
+    written = Path(stderr.name).read_text().splitlines()
     assert 5 < len(written)
     assert {"<3>"} == {line[:3] for line in written}
 
 
-def test_another_stream_than_that_of_the_journal_has_no_priorities(tmp_path: Path) -> None:
+def test_a_journal_that_hangs_stops_nobody_and_what_it_did_not_take_is_counted(
+    journald: Journald, stderr: TextIO
+) -> None:
+    log = log_to(journald, stderr)
+    before = time.monotonic()
+    for _ in range(2000):  # many times of what waits for a reader
+        log.info("said")
+    assert time.monotonic() - before < 10
+
+    taken = 0
+    with suppress(BlockingIOError):
+        journald.stop_waiting()
+        while True:
+            assert "said" == journald.entry()["AUTOMON_EVENT"]
+            taken += 1
+    log.info("said again")
+    lost = journald.entry()
+    assert ("log_lines_lost", 2000) == (lost["AUTOMON_EVENT"], int(lost["AUTOMON_COUNT"]) + taken)
+    assert "said again" == journald.entry()["MESSAGE"]
+    assert "" == Path(stderr.name).read_text()
+
+
+def test_another_stream_than_that_of_the_journal_gets_lines(journald: Journald, tmp_path: Path) -> None:
     path, other = tmp_path / "file", tmp_path / "journal"
     other.touch()
     with path.open("w") as stream:
-        configure_logging(stream=stream, environ=journal(other))
+        configure_logging(stream=stream, environ=journal_stream(other), journal_socket=journald.path)
         structlog.stdlib.get_logger("automon").error("said")
 
     assert path.read_text().startswith("{")
+
+
+def test_an_entry_that_cannot_be_written_is_reported_without_its_secrets(
+    journald: Journald, stderr: TextIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Secret(VALUE)
+
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError(VALUE)
+
+    log_to(journald, stderr).info("said", value=Broken())
+
+    written = capfd.readouterr().err
+    assert "RuntimeError: <secret>" in written
+    assert VALUE not in written
+
+
+# Where nothing goes well --------------------------------------------------------------------------------------------
 
 
 def test_a_reader_that_went_away_stops_nobody(capfd: pytest.CaptureFixture[str]) -> None:

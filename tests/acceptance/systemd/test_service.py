@@ -16,10 +16,13 @@ import pytest
 
 from tests.support.systemd_lab import SystemdLab
 from tests.support.systemd_service import (
+    CHECKOUT,
     CONFIG,
     DATABASE_PASSWORD,
     DATABASE_URL,
     ENVIRONMENT,
+    WAITING,
+    WORKING,
     InstalledAutomon,
     LabDatabase,
 )
@@ -44,8 +47,6 @@ while True:
     callers.append(server.accept())
     print("called", flush=True)
 """
-WAITING = "waiting for the database"
-WORKING = "checks run"
 
 
 def test_it_is_ready_while_the_database_is_away_and_says_so(
@@ -62,7 +63,7 @@ def test_it_begins_to_check_when_the_database_comes(automon: InstalledAutomon, s
     pid = automon.main_pid
     stopped_database.start()
     automon.wait_for_status(WORKING)
-    automon.wait_for_journal('"event": "service_ready"')
+    automon.wait_for_journal("service_ready")
     assert automon.main_pid == pid
     assert DATABASE_PASSWORD not in automon.journal()
 
@@ -102,7 +103,7 @@ def test_a_reload_puts_a_changed_configuration_in_force(automon: InstalledAutomo
     pid = automon.main_pid
     automon.configure_with(alert_thresholds={"error_rates": {"critical": 7}})
     automon.lab.run("systemctl", "reload", "automon")
-    accepted = automon.wait_for_journal('"event": "config_accepted"')
+    accepted = automon.wait_for_journal("config_accepted")
     assert "error_rates" in accepted
     wait_until(
         lambda: database.ask("SELECT critical FROM monitoring_thresholds WHERE alert_type = 'error_rate'") == "7",
@@ -120,10 +121,36 @@ def test_a_reload_of_a_wrong_configuration_changes_nothing_and_is_told(
     pid = automon.main_pid
     automon.configure('{"alert_thresholds": {"error_rate": {"critical": 7}}}')
     automon.lab.run("systemctl", "reload", "automon", check=False)
-    assert f"{CONFIG}:1:" in automon.wait_for_journal('"event": "config_rejected"')
+    entry = automon.wait_for_entry("AUTOMON_EVENT=config_rejected")
+    assert entry["AUTOMON_PROBLEM"].startswith(f"{CONFIG}:1:")
+    assert entry["MESSAGE"].startswith("config_rejected problem=")
+    assert (entry["PRIORITY"], entry["SYSLOG_IDENTIFIER"]) == ("3", "automon")
     automon.wait_for_status("config rejected, the one before stays in force")
     assert automon.active
     assert automon.main_pid == pid
+
+
+def test_errors_and_nothing_else_have_error_priority(automon: InstalledAutomon, database: LabDatabase) -> None:
+    automon.start()
+    automon.wait_for_status(WORKING)
+    automon.configure('{"alert_thresholds": {"error_rate": {"critical": 7}}}')
+    automon.lab.run("systemctl", "reload", "automon", check=False)
+    automon.wait_for_entry("AUTOMON_EVENT=config_rejected")
+    automon.lab.run("systemctl", "stop", "automon")
+    errors = [entry["AUTOMON_EVENT"] for entry in automon.entries("--priority", "err")]
+    others = {entry.get("AUTOMON_EVENT") for entry in automon.entries() if int(entry["PRIORITY"]) > 3}
+    assert errors == ["config_rejected"]
+    assert {"service_ready", "service_stopped"} <= others
+
+
+def test_its_lines_reach_the_journal_when_the_socket_does_not_answer(
+    automon: InstalledAutomon, stopped_database: LabDatabase
+) -> None:
+    automon.drop_in("[Service]\nInaccessiblePaths=/run/systemd/journal/socket\n")
+    automon.configure("{")
+    assert automon.lab.run("systemctl", "start", "automon", check=False).returncode != 0
+    [entry] = [entry for entry in automon.entries("--priority", "err") if "cannot_start" in entry["MESSAGE"]]
+    assert json.loads(entry["MESSAGE"])["problem"].startswith(f"{CONFIG}:1:")
 
 
 def test_it_stops_at_once_and_without_an_error(automon: InstalledAutomon, database: LabDatabase) -> None:
@@ -144,6 +171,30 @@ def test_it_is_started_again_when_it_is_killed(automon: InstalledAutomon, stoppe
     # The number is 0 from the end of the one to the start of the next.
     wait_until(lambda: automon.active and automon.main_pid not in (0, pid), what="another process")
     assert automon.show("NRestarts") == "1"
+
+
+def test_it_stays_down_when_it_dies_five_times_in_a_minute(
+    automon: InstalledAutomon, stopped_database: LabDatabase
+) -> None:
+    automon.drop_in("[Service]\nRestartSec=0\n")
+    automon.start()
+    for round_ in range(1, 6):
+        pid = automon.main_pid
+        automon.lab.run("kill", "-KILL", str(pid))
+        last = round_ == 5
+        wait_until(
+            lambda pid=pid, last=last: (
+                automon.show("ActiveState") == "failed" if last else automon.active and automon.main_pid not in (0, pid)
+            ),
+            what=f"what follows death {round_}",
+        )
+    assert automon.show("NRestarts") == "5"
+    told = automon.lab.run("systemctl", "status", "automon", check=False).stdout
+    assert "start-limit-hit" in automon.show("Result") or "Start request repeated too quickly" in told
+    assert automon.lab.run("systemctl", "start", "automon", check=False).returncode != 0
+    automon.lab.run("systemctl", "reset-failed", "automon")
+    automon.start()
+    assert automon.active
 
 
 def test_it_is_killed_and_started_again_when_it_hangs(automon: InstalledAutomon, stopped_database: LabDatabase) -> None:
@@ -210,16 +261,6 @@ def test_its_protection_does_not_hide_the_disk_of_the_homes(
     assert automon.lab.read(*within) == automon.lab.read(*measure)
 
 
-def test_a_credential_can_hold_the_database_url(automon: InstalledAutomon, database: LabDatabase) -> None:
-    automon.set_environment()
-    automon.lab.run("install", "-m", "0600", "/dev/null", "/etc/automon/database_url")
-    automon.lab.write("/etc/automon/database_url", DATABASE_URL + "\n")
-    automon.drop_in("[Service]\nLoadCredential=database_url:/etc/automon/database_url\n")
-    automon.configure_with(database={"url": "$cred:database_url"})
-    automon.start()
-    automon.wait_for_status(WORKING)
-
-
 def shape(sample: Any) -> Any:
     """Return what is in a sample without its numbers."""
     match sample:
@@ -246,6 +287,24 @@ def slack_in(lab: SystemdLab) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
+def mail_in(lab: SystemdLab) -> Iterator[subprocess.Popen[str]]:
+    """Run a stand-in for a mail server in the lab's network."""
+    command = lab.network(sys.executable, "-m", "tests.support.smtp")
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def exports_of(stand_in: subprocess.Popen[str]) -> dict[str, str]:
+    """Return the variables that a stand-in asks to be set."""
+    lines = (line.removeprefix("export ").partition("=") for line in read_until(stand_in, "Ctrl-C")[:-1])
+    return {name: value.strip("'") for name, _, value in lines}
+
+
+@contextmanager
 def deaf_proxy_in(lab: SystemdLab) -> Iterator[subprocess.Popen[str]]:
     """Run a server in the lab's network that takes connections, says so, and never answers."""
     with subprocess.Popen(lab.network(sys.executable, "-c", DEAF), stdout=subprocess.PIPE, text=True) as process:
@@ -268,8 +327,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
 
 def test_an_alert_reaches_slack(automon: InstalledAutomon, database: LabDatabase) -> None:
     with slack_in(automon.lab) as slack:
-        exports = (line.removeprefix("export ").partition("=") for line in read_until(slack, "Ctrl-C")[:-1])
-        environment = {name: value for name, _, value in exports}
+        environment = exports_of(slack)
         authority = Path(environment["REQUESTS_CA_BUNDLE"]).read_text()
         automon.lab.write("/etc/automon/lab-ca.pem", authority)
         environment |= {"REQUESTS_CA_BUNDLE": "/etc/automon/lab-ca.pem", "DATABASE_URL": DATABASE_URL}
@@ -280,6 +338,42 @@ def test_an_alert_reaches_slack(automon: InstalledAutomon, database: LabDatabase
         automon.lab.run("systemctl", "restart", "automon")
         read_until(slack, "CRITICAL api/lab_api")  # another test's alert, of the same database, may come before it
     assert environment["SLACK_WEBHOOK_URL"] not in automon.journal()
+
+
+def test_credentials_can_hold_every_secret(automon: InstalledAutomon, database: LabDatabase) -> None:
+    with slack_in(automon.lab) as slack, mail_in(automon.lab) as mail, deaf_proxy_in(automon.lab) as watcher:
+        for_slack, for_mail = exports_of(slack), exports_of(mail)
+        authorities = [Path(for_slack.pop("REQUESTS_CA_BUNDLE")), Path(for_mail.pop("SSL_CERT_FILE"))]
+        automon.lab.write("/etc/automon/lab-ca.pem", "".join(path.read_text() for path in authorities))
+        secrets = {
+            "database_url": DATABASE_URL,
+            "slack_webhook_url": for_slack.pop("SLACK_WEBHOOK_URL"),
+            "email_url": for_mail.pop("AUTOMON_EMAIL_URL"),
+            "ping_url": f"http://127.0.0.1:{read_until(watcher, '')[0]}/only-for-me",
+        }
+        automon.lab.run("install", "-d", "-m", "0700", "/etc/automon/credentials")
+        for name, value in secrets.items():
+            automon.lab.write(f"/etc/automon/credentials/{name}", value + "\n")
+        trust = dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), "/etc/automon/lab-ca.pem")
+        automon.set_environment(**for_slack, **for_mail, **trust)
+        automon.drop_in(automon.lab.read("cat", f"{CHECKOUT}/systemd/credentials.conf.example"))
+        automon.configure_with(
+            database={"url": "$cred:database_url"},
+            channels={
+                "slack": {"type": "slack", "webhook_url": "$cred:slack_webhook_url"},
+                "email": {"type": "email", "url": "$cred:email_url"},
+            },
+            ping={"url": "$cred:ping_url", "every_seconds": 1},
+        )
+        automon.start()
+        automon.wait_for_status(WORKING)
+        database.ask("SELECT update_system_health('api', 'secret_api', 'unhealthy', p_failure_reason => 'it burns')")
+        read_until(slack, "CRITICAL api/secret_api")
+        read_until(mail, "api/secret_api")
+        read_until(watcher, "called")
+        shown = automon.journal() + automon.lab.read("systemctl", "show", "automon")
+        environment = automon.lab.read("cat", f"/proc/{automon.main_pid}/environ")
+    assert [name for name, value in secrets.items() if value in shown + environment] == []
 
 
 def test_it_stops_in_time_while_a_channel_does_not_answer(automon: InstalledAutomon, database: LabDatabase) -> None:
