@@ -206,7 +206,7 @@ SELECT begin_migration('019_configuration.sql', '7090c88bc43d439a5e29471354b4721
 \if :pending
 \ir 019_configuration.sql
 \endif
-SELECT begin_migration('020_reports.sql', '4d676ae5d4357df724b65a4d192fc55eaaaca5e4d606c98413fb3bc37eaacacb') AS pending \gset
+SELECT begin_migration('020_reports.sql', '9bc1bbcb151082ba0c6512194f00a1c3763f5249a76bc62d0246d1c27ef22bd8') AS pending \gset
 \if :pending
 \ir 020_reports.sql
 \endif

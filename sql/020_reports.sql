@@ -195,11 +195,16 @@ BEGIN
         UNION ALL
         SELECT i.started_at, 'automon', 'a service started: ' || split_part(i.instance, ':', 1) || ', ' || i.version, NULL::bigint FROM public.service_instances i WHERE i.started_at BETWEEN v_from AND v_to
         UNION ALL
+        (SELECT g.at, 'config', CASE g.outcome WHEN 'rejected' THEN 'an edit of the config was rejected'
+                ELSE (SELECT string_agg(format('%s: %s -> %s', e.change->>'key', COALESCE(e.change->>'old', 'nothing'), COALESCE(e.change->>'new', 'nothing')), ', ' ORDER BY e.number)
+                      FROM jsonb_array_elements(g.changes) WITH ORDINALITY AS e (change, number) WHERE e.number <= 2) END || ', by ' || g.actor, NULL::bigint
+         FROM public.config_changes g WHERE g.at BETWEEN v_from AND v_to AND (g.outcome = 'rejected' OR g.changes <> '[]') ORDER BY abs(extract(epoch FROM g.at - p_at)) LIMIT p_limit)
+        UNION ALL
         (SELECT b.began_at, 'automon', 'was blind: ' || b.why, b.alert_id FROM public.blind_periods b WHERE b.ended_at >= v_from AND b.began_at <= v_to AND b.is_told AND b.alert_id IS NOT NULL LIMIT p_limit)
     ) AS c ORDER BY abs(extract(epoch FROM c.at - p_at)) LIMIT p_limit;
 END
 $body$;
-COMMENT ON FUNCTION changes_near(timestamptz, bigint, integer) IS 'What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, services of automon; the nearest first.';
+COMMENT ON FUNCTION changes_near(timestamptz, bigint, integer) IS 'What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, the configuration, services of automon; the nearest first.';
 
 CREATE OR REPLACE FUNCTION silences_of(p_alert_type text, p_source text, p_now timestamptz) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from automon.cli.alert_screens import silence_command
@@ -141,7 +142,7 @@ def rule_place(rule: Document, alert_type: str, source: str, verbs: frozenset[st
         case "shipped":
             return f"{where}, as shipped"
         case _:
-            return f"{where} of the config" + ("   (automon config show)" if "config" in verbs else "")
+            return f"{where} of the config" + (f"   (automon config show {quote(source)})" if "config" in verbs else "")
 
 
 def _window(evidence: Document, now: datetime) -> str:
@@ -365,9 +366,9 @@ def source_records(checks: Sequence[Document]) -> Iterator[Sequence[object]]:
         )  # fmt: skip
 
 
-def unknown_source(source: str, near: str) -> tuple[str, str]:
+def unknown_source(source: str, guess: str) -> tuple[str, str]:
     """Say that nothing bears a name, and where the names are: message and hint."""
     return (
-        f"nothing that is watched is called {cut(source, 60)}{near}",
+        f"nothing that is watched is called {cut(source, 60)}.{guess}",
         "Names are those of task types, components, queues and hosts: automon tasks, automon errors, automon queues, automon hosts.",
     )

@@ -216,7 +216,7 @@ def test_a_name_that_is_almost_right_is_guessed(run: Run, facts: tuple[str, str]
     for command in ("explain typ-1", "tasks typ-1"):
         refused = run(command)
         assert refused.exit_code == 1
-        assert "did you mean 'type-1'?" in refused.stderr
+        assert "Did you mean 'type-1'" in refused.stderr
 
 
 def test_alerts_are_filtered_by_options(run: Run, facts: tuple[str, str]) -> None:

@@ -136,6 +136,18 @@ def test_an_alert_is_explained_by_its_rule_its_silences_and_what_changed_near_it
     assert calls("get_alert_context", number + 1) is None
 
 
+def test_an_edit_of_the_configuration_stands_among_what_changed(calls: Calls) -> None:
+    calls.ask(
+        """INSERT INTO public.config_changes (at, noticed_by, actor, changes) VALUES (%s, 'sql', 'ana', '[{"key": "a.b", "old": 25, "new": 20}, {"key": "c", "old": null, "new": 1}]')""",
+        NOON - MINUTE,
+    )  # fmt: skip
+    apply(calls, NOON, ("it", "critical", 9))
+
+    [change] = calls("get_alert_context", the_alert(calls)["id"])["changes"]
+
+    assert (change["kind"], change["what"]) == ("config", "a.b: 25 -> 20, c: nothing -> 1, by ana")
+
+
 # Sources --------------------------------------------------------------------------------------------------------
 
 
