@@ -785,6 +785,18 @@ def test_a_wrong_password_is_refused_without_repeating_it(tmp_path: Path, postgr
         assert "wr0ng-word" not in done.stderr
 
 
+def test_no_command_breaks_where_shapes_cannot_be_shown(look: Look, automon: Automon) -> None:
+    know(look, "slack")
+    open_alerts(look, 640)
+    stop(look, "slack")
+
+    for command, words in (("channels", "x slack"), ("deliveries", "? "), ("alerts", "x  #1 queue-00  640 waiting")):
+        done = automon(command, PYTHONIOENCODING="iso-8859-1")
+        assert words in done.stdout, done
+        assert done.stdout.isascii()
+        assert "Traceback" not in done.stderr
+
+
 def test_help_explains_every_command(tmp_path: Path) -> None:
     commands = (
         "run", "migrate", "check-config", "send-test", "deliveries", "channels", "canary", "status", "top", "alerts", "explain", "ack", "unack", "resolve",
