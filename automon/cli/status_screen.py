@@ -315,7 +315,7 @@ def empty_in(row: Document) -> str:
         return span(row["seconds_to_empty"]) if row["pending"] else "now"
     if row["change_per_minute"] is None:
         return DASH
-    return "never, growing" if row["change_per_minute"] > 0 else "never"
+    return "never, growing" if row["change_per_minute"] > 0 else "steady"
 
 
 # Hosts and components ---------------------------------------------------------------------------------------------
