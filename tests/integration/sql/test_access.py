@@ -25,7 +25,7 @@ READING = {
     "evaluate_processing_time", "evaluate_running_time", "evaluate_component_health", "evaluate_queue_backlog", "evaluate_hosts", "evaluate_all",
     "evaluate_automon", "get_automon_health", "get_deliveries", "get_config_changes", "get_config_drift", "get_config_in_force", "get_source_kinds", "get_metrics",
     "get_status", "get_alerts", "get_alert_trend", "get_alert_context", "get_source_report", "get_sources", "get_task_report", "get_task_details", "get_error_causes",
-    "get_queue_report", "get_host_report", "get_component_report", "get_silences", "preview_silence",
+    "get_queue_report", "get_host_report", "get_component_report", "get_silences", "preview_silence", "export_facts", "export_estimate",
 }  # fmt: skip
 ACTING = {
     "acknowledge_alert", "unacknowledge_alert", "resolve_alert", "silence_alerts", "preview_silence", "get_silences", "end_silence", "forget_source", "resume_channel",
