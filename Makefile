@@ -120,10 +120,12 @@ format: .venv/.dev ## write the code in the project's style
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
 
 .PHONY: generate
-generate: .venv/.dev ## write what is made from code: the manifest in sql/, the schema dump, the reference pages
+generate: .venv/.dev ## write what is made from code: the manifest in sql/, the schema dump, the reference pages, the dashboards
 	@$(PY) -m automon.migrate
 	@$(PY) -m docs.generate.config .
 	@$(PY) -m docs.generate.cli
+	@$(PY) -m docs.generate.metrics
+	@$(PY) -m docs.generate.grafana
 	@$(PY) -m docs.generate.sql
 	@AUTOMON_RENEW_SCHEMA_DUMP=1 $(PY) -m pytest -q tests/migration/test_schema_dump.py
 

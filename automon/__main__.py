@@ -1,3 +1,3 @@
 from automon.cli import main
 
-main()
+main(prog_name="automon")

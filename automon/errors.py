@@ -46,6 +46,10 @@ class ConfigError(AutomonError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class ConfigRefusedError(AutomonError):
+    """The database does not take what a config says, although the file is right as far as it can be seen."""
+
+
 class DatabaseUnavailableError(AutomonError):
     """The database did not answer; the same call may work later."""
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
-from automon.config import Config, load_config
+from automon.config import Config, load_config, load_database_part
+from automon.env_file import read_variables
 from automon.errors import AutomonError
 
 CONFIG_NAME = "monitoring_config.json"
+SCHEMA_NAME = "monitoring_config.schema.json"
+ENVIRONMENT_NAME = "automon.env"
 SYSTEM_CONFIG = Path("/etc/automon") / CONFIG_NAME
-SYSTEM_ENVIRONMENT = Path("/etc/automon/automon.env")
 EMBEDDED_FOLDER = Path(".automon")
 
 
@@ -25,23 +29,60 @@ def find_config(chosen: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def load_found_config(chosen: Path | None, environ: Mapping[str, str]) -> Config:
-    """Load the file that `find_config` finds; that of the system with the environment that its service has."""
+    """Load the file that `find_config` finds, with the environment that its service has."""
+    return load_config_at(find_config(chosen, environ), environ)
+
+
+def load_found_database(chosen: Path | None, environ: Mapping[str, str], *, without_text: bool) -> Config:
+    """Load what the file says of its database, whatever else is wrong with it; see `load_database_part`."""
     path = find_config(chosen, environ)
-    return load_config(path, service_environment(environ) if path == SYSTEM_CONFIG else environ)
+    return load_database_part(path, environment_of(path, environ), without_text=without_text)
 
 
-def service_environment(environ: Mapping[str, str], file: Path = SYSTEM_ENVIRONMENT) -> dict[str, str]:
-    """Add to an environment what systemd reads from the file (EnvironmentFile=, systemd.exec(5)); what is set stays."""
+def load_config_at(path: Path, environ: Mapping[str, str]) -> Config:
+    """Load a config file; what the environment file beside it sets, and `environ` does not, counts too."""
+    return load_config(path, environment_of(path, environ))
+
+
+def environment_of(path: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment that a config file is read with."""
+    return service_environment(environ, environment_file(path))
+
+
+def environment_file(config_path: Path) -> Path:
+    """Name the file with the secrets of a config: it lies beside it, whether or not it is there."""
+    return config_path.with_name(ENVIRONMENT_NAME)
+
+
+def service_environment(environ: Mapping[str, str], file: Path) -> dict[str, str]:
+    """Add to an environment what a file of variables says; what is set stays. A file that may not be read adds nothing."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return dict(environ)
-    assignments = [line.strip().partition("=") for line in lines if "=" in line and line.strip()[0] not in "#;"]
-    return {name.strip(): _unquoted(value.strip()) for name, _, value in assignments if value.strip()} | dict(environ)
+    return read_variables(text) | dict(environ)
 
 
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+def adopt_environment(config_path: Path) -> None:
+    """Take over from the environment file of a config what is not set here: the proxy and the CAs of the service, too."""
+    os.environ.update(service_environment(os.environ, environment_file(config_path)))
+
+
+def shipped_config() -> str:
+    """Return the text of the config file as it is shipped, comments and all."""
+    return _shipped(CONFIG_NAME)
+
+
+def shipped_schema() -> str:
+    """Return the text of the JSON schema of the config file, for editors."""
+    return _shipped(SCHEMA_NAME)
+
+
+def _shipped(name: str) -> str:
+    package = files("automon")
+    # A wheel has it within the package, a checkout beside it.
+    inside = package / name
+    return (inside if inside.is_file() else Path(str(package)).parent / name).read_text(encoding="utf-8")
 
 
 def configured_database_url(chosen: str | None, config: Config) -> str | None:

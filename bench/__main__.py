@@ -19,6 +19,7 @@ SECTIONS = (
     "bench.fast_lane",
     "bench.retention",
     "bench.upgrade",
+    "bench.metrics",
     "bench.client",
 )
 

@@ -32,9 +32,9 @@ def main() -> None:
     report(
         "memory, Slack and email in use",
         f"{memory.rss / 1e6:.1f} MB resident, {memory.pss / 1e6:.1f} MB proportional",
-        "at most 80 MB",
+        "at most 70 MB",
     )
-    report("CPU while idle", f"{100 * used / IDLE_SECONDS:.2f} % of a core over {IDLE_SECONDS:.0f} s", "below 0.5 %")
+    report("CPU while idle", f"{100 * used / IDLE_SECONDS:.2f} % of a core over {IDLE_SECONDS:.0f} s", "below 0.3 %")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ LEASE = timedelta(minutes=2)
 STALE_AFTER = timedelta(seconds=5)
 FINAL_STATUS = {GiveUpReason.PERMANENT: "failed", GiveUpReason.EXPIRED: "expired"}
 
-Record = Callable[[], None]
+# Writes down how an attempt went; answers whether it was sent, None when there was no attempt.
+Record = Callable[[], bool | None]
 
 log = structlog.get_logger("automon.delivery")
 
@@ -117,14 +118,15 @@ def _words(delivery: ClaimedDelivery) -> structlog.typing.FilteringBoundLogger:
     return words
 
 
-def _record_sent(context: Context, delivery: ClaimedDelivery, receipt: Receipt) -> None:
+def _record_sent(context: Context, delivery: ClaimedDelivery, receipt: Receipt) -> bool:
     context.store.finish_sent(
         delivery.content.delivery_id, context.instance, duration=receipt.duration, answer=receipt.answer
     )
     _words(delivery).info("delivery_sent", seconds=round(receipt.duration.total_seconds(), 3))
+    return True
 
 
-def _record_failure(context: Context, delivery: ClaimedDelivery, error: DeliveryError, duration: timedelta) -> None:
+def _record_failure(context: Context, delivery: ClaimedDelivery, error: DeliveryError, duration: timedelta) -> bool:
     decision = decide(
         failure=error.failure,
         attempt=delivery.content.attempt,
@@ -146,6 +148,7 @@ def _record_failure(context: Context, delivery: ClaimedDelivery, error: Delivery
         stops_channel=isinstance(decision, Stop),
     )
     _tell_of_failure(_words(delivery).bind(reason=str(error.reason), detail=error.detail), decision)
+    return False
 
 
 def _tell_of_failure(words: structlog.typing.FilteringBoundLogger, decision: Retry | GiveUp | Stop) -> None:

@@ -41,12 +41,22 @@ class HostSampling:
         self._reader = reader
         self._waiting: deque[HostSample] = deque(maxlen=keep)
         self._dropped = 0
+        self.stored = 0  # since the start
+
+    @property
+    def waiting(self) -> int:
+        """How many samples wait for the database."""
+        return len(self._waiting)
 
     def run_once(self, context: Context) -> Result:
         self._sample(context)
+        return self.catch_up(context, sampled=1)
+
+    def catch_up(self, context: Context, *, sampled: int = 0) -> Result:
+        """Store what waits; `sampled` is how many looks this run has taken."""
         refusals: list[psycopg.Error] = []
         stored = self._store_waiting(context, refusals)
-        counts = {"sampled": 1, "stored": stored, "waiting": len(self._waiting), "dropped": self._dropped}
+        counts = {"sampled": sampled, "stored": stored, "waiting": len(self._waiting), "dropped": self._dropped}
         if stored:
             self._tell_of_catching_up(stored)
         if refusals:
@@ -68,6 +78,7 @@ class HostSampling:
             try:
                 context.store.record_host_sample(self._waiting[0])
                 stored += 1
+                self.stored += 1
             except AWAY:
                 break
             except psycopg.Error as error:
@@ -81,6 +92,18 @@ class HostSampling:
         if stored > 1 or self._dropped:
             log.info("host_samples_caught_up", stored=stored, dropped=self._dropped, waiting=len(self._waiting))
         self._dropped = 0
+
+
+class CatchUp:
+    """Stores what waits, between two looks."""
+
+    name: ClassVar[str] = HostSampling.name
+
+    def __init__(self, sampling: HostSampling) -> None:
+        self._sampling = sampling
+
+    def run_once(self, context: Context) -> Result:
+        return self._sampling.catch_up(context)
 
 
 def refused(refusals: list[psycopg.Error]) -> AutomonError:

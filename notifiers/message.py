@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from automon.models import Canary, Digest, Notification, Severity
 from notifiers import words
-from notifiers.text import Code, Fragment, Moment, Text, clean, joined
+from notifiers.text import Code, Fragment, Link, Moment, Text, clean, joined
 from notifiers.words import Label, Mark
 
 HEADLINE_LIMIT = 110
@@ -26,11 +26,16 @@ SILENCE_FOR = "2h"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MessageContext:
-    """Who speaks, and for which clock: the host that automon runs on, the readers' zone, how often it reminds."""
+    """Who speaks, and for which clock: the host that automon runs on, the readers' zone, how often it reminds.
+
+    `runbooks` is the address below which the runbooks stand, one for each alert type; without it messages name the
+    command that prints them.
+    """
 
     instance: str
     timezone: ZoneInfo
     remind_after: timedelta | None = None
+    runbooks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +88,14 @@ def said(*lines: Line) -> tuple[Line, ...]:
 
 def commands(label: Label, *commands: str) -> Line:
     return Line(label=label, text=joined([(Code(f"{words.APP} {command}"),) for command in commands], words.SEPARATOR))
+
+
+def runbook(alert_type: str, context: MessageContext) -> Text:
+    """Say where it is written what to do about a type of alert; nothing for a type that has no page."""
+    command = words.runbook_command(alert_type)
+    if command and context.runbooks:
+        return (Link(f"{context.runbooks.rstrip('/')}/{alert_type}", words.RUNBOOK),)
+    return (Code(command),) if command else ()
 
 
 def did(what: str, who: str | None, at: datetime | None, note: str | None) -> Text:

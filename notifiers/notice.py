@@ -19,9 +19,10 @@ from notifiers.message import (
     footer,
     line,
     repeat_line,
+    runbook,
     said,
 )
-from notifiers.text import Moment, clean
+from notifiers.text import Moment, clean, joined
 from notifiers.words import Label, Mark
 
 
@@ -68,7 +69,7 @@ def compose_outage(outage: Outage, context: MessageContext) -> Message:
         lines=said(
             line(Label.IMPACT, words.OUTAGE_IMPACT),
             line(Label.SEEN, "" if headline.endswith(reason) else reason),
-            line(Label.NEXT, words.OUTAGE_NEXT),
+            Line(label=Label.NEXT, text=joined([(words.OUTAGE_NEXT,), runbook(words.BLIND, context)], words.SEPARATOR)),
         ),
         footer=footer(context, ("since ", Moment(outage.since, zoned=True))),
         at=outage.at,

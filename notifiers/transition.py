@@ -26,6 +26,7 @@ from notifiers.message import (
     instead_line,
     line,
     repeat_line,
+    runbook,
     said,
 )
 from notifiers.text import Code, Link, Moment, Text, clean, joined, linked
@@ -53,9 +54,9 @@ def compose(notification: Notification, guidance: Guidance, context: MessageCont
         headline=headline,
         identity=f"{source}: {about} (#{notification.alert_id})",
         lines=said(
-            *_body(notification, guidance, unsaid),
+            *_body(notification, guidance, context, unsaid),
             instead_line(notification.instead_of),
-            _end(notification),
+            _end(notification, context),
             repeat_line(notification),
         ),
         footer=footer(context, *_times(notification), _reminders(notification, context), delivery_words(notification)),
@@ -68,7 +69,7 @@ def compose(notification: Notification, guidance: Guidance, context: MessageCont
     )
 
 
-def _body(notification: Notification, guidance: Guidance, unsaid: str) -> list[Line]:
+def _body(notification: Notification, guidance: Guidance, context: MessageContext, unsaid: str) -> list[Line]:
     """Order the lines for what has happened; `unsaid` is the summary where the headline had no room for it."""
     match notification.kind:
         case TransitionKind.OPENED | TransitionKind.ESCALATED | TransitionKind.REMINDED:
@@ -77,7 +78,7 @@ def _body(notification: Notification, guidance: Guidance, unsaid: str) -> list[L
                 *_seen(notification, unsaid),
                 _trend(notification),
                 *_causes(notification),
-                _next(notification, guidance),
+                _next(notification, guidance, context),
                 _open(notification),
                 _who(notification),
                 *_also(notification),
@@ -146,9 +147,10 @@ def _cause(cause: Cause) -> Text:
     return joined([(f"{words.number(cause.count)}x {said}".strip(),), where, since, sample], ", ")
 
 
-def _next(notification: Notification, guidance: Guidance) -> Line:
+def _next(notification: Notification, guidance: Guidance, context: MessageContext) -> Line:
+    """Say what to do first and where more is written: in the runbook of the guidance, else in the one that automon brings."""
     step = linked(clean(guidance.next_step, GUIDANCE_LIMIT)) or _own_advice(notification)
-    page = linked(clean(guidance.runbook, RUNBOOK_LIMIT))
+    page = linked(clean(guidance.runbook, RUNBOOK_LIMIT)) or runbook(notification.alert_type, context)
     # A runbook need not be an address ("page 3 of the binder"): then it is shown as the words it is.
     match page:
         case (Link(url),):
@@ -214,11 +216,14 @@ def _other(alert: OpenAlert, now: datetime) -> str:
     return f"#{alert.alert_id} {alert.severity.value.upper()} {what}, {words.duration(now - alert.opened_at)}{taken}"
 
 
-def _end(notification: Notification) -> Line:
+def _end(notification: Notification, context: MessageContext) -> Line:
     """Say how to make it stop, or, when it has, where to read more."""
     explain = f"explain {notification.alert_id}"
     if notification.kind is TransitionKind.RESOLVED:
-        return commands(Label.LOOK, explain)
+        look = commands(Label.LOOK, explain)
+        # Of blindness only the end is told, so this is where its runbook has a place.
+        page = runbook(words.BLIND, context) if notification.alert_type == words.BLIND else ()
+        return Line(label=Label.LOOK, text=joined([look.text, page], words.SEPARATOR))
     ways = [explain]
     # A name that had to be cleaned would silence nothing when it is copied from here.
     if notification.source == clean(notification.source, SOURCE_LIMIT):

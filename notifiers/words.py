@@ -76,10 +76,12 @@ ALERT_TYPES = {
     "automon_job": "automon job",
     "automon_channel": "automon channel",
     "automon_blind": "automon blind",
+    "automon_config": "automon config",
     "automon_storage": "automon storage",
 }
 BLIND = "automon_blind"
-OWN_TYPES = frozenset({"automon_job", "automon_channel", "automon_storage", BLIND})  # what automon says of itself
+# What automon says of itself.
+OWN_TYPES = frozenset({"automon_job", "automon_channel", "automon_config", "automon_storage", BLIND})
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -95,6 +97,11 @@ HAPPENED = {
 # What became of the alerts of a digest: "12 still open, 200 resolved".
 BECAME = {**HAPPENED, TransitionKind.REMINDED: "still open"}
 MOST_KINDS = 2  # as many as a headline has room for
+
+
+def runbook_command(alert_type: str) -> str:
+    """Name the command that prints what to do about a type of alert; nothing for a type that has no page."""
+    return f"{APP} {RUNBOOK} {alert_type}" if alert_type in ALERT_TYPES else ""
 
 
 def alert_type_words(alert_type: str) -> str:

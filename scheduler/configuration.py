@@ -58,7 +58,7 @@ def make_channel(settings: ChannelConfig) -> Channel:
             return SlackChannel(settings.name, settings.webhook_url.reveal())
         case EmailSettings():
             return EmailChannel(
-                settings.name, server=_mail_server(settings), sender=settings.from_address, to=settings.to
+                settings.name, server=mail_server(settings), sender=settings.from_address, to=settings.to
             )
         case AppriseSettings():
             return AppriseChannel(settings.name, settings.url.reveal())
@@ -68,7 +68,7 @@ def make_channel(settings: ChannelConfig) -> Channel:
             raise TypeError(f"channel {settings.name} is not active")
 
 
-def _mail_server(settings: EmailSettings) -> Server:
+def mail_server(settings: EmailSettings) -> Server:
     return Server(
         host=settings.host,
         port=settings.port,
@@ -80,9 +80,12 @@ def _mail_server(settings: EmailSettings) -> Server:
 
 
 def make_desk(config: Config, settings: ChannelConfig, channel: Channel, instance: str) -> Desk:
-    remind_after = timedelta(minutes=config.settings.alerts.remind_after_minutes)
+    alerts = config.settings.alerts
     context = MessageContext(
-        instance=instance, timezone=settings.timezone or config.schedule.timezone, remind_after=remind_after or None
+        instance=instance,
+        timezone=settings.timezone or config.schedule.timezone,
+        remind_after=timedelta(minutes=alerts.remind_after_minutes) or None,
+        runbooks=alerts.runbooks_url or "",
     )
     return Desk(channel=channel, message_context=context, guidance_for=config.guidance_for)
 

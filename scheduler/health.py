@@ -8,6 +8,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+# As long as systemd waits for a sign of life: the main thread may be starting an embedded server that has died.
+MAIN_PATIENCE = timedelta(minutes=1)
 SCHEDULER_PATIENCE = timedelta(seconds=10)
 # One beat may wait for a connection, for an answer, and for the next beat.
 HEARTBEAT_PATIENCE = timedelta(seconds=30)
@@ -20,6 +22,7 @@ SLACK = timedelta(minutes=1)
 
 
 class Trouble(StrEnum):
+    MAIN_STUCK = "the service hears no signals"
     SCHEDULER_STUCK = "the scheduler does not run"
     HEARTBEAT_STUCK = "the heartbeat does not beat"
     SENDER_STUCK = "a channel's sender does not come back"
@@ -35,7 +38,7 @@ class Trouble(StrEnum):
 # What a restart of this service may mend. An outage of the database or of Slack is waited out: a restart would only
 # forget the host samples that wait in memory, and that people have been told.
 MENDED_BY_RESTART = frozenset({
-    Trouble.SCHEDULER_STUCK, Trouble.HEARTBEAT_STUCK, Trouble.SENDER_STUCK, Trouble.LOOK_STUCK, Trouble.CHECKS_STUCK,
+    Trouble.MAIN_STUCK, Trouble.SCHEDULER_STUCK, Trouble.HEARTBEAT_STUCK, Trouble.SENDER_STUCK, Trouble.LOOK_STUCK, Trouble.CHECKS_STUCK,
     Trouble.MESSAGES_UNTRIED,
 })  # fmt: skip
 
@@ -44,10 +47,11 @@ MENDED_BY_RESTART = frozenset({
 class Vitals:
     """What can be seen of a service: how long ago each of its threads came round, and what the database says of automon.
 
-    `look` is how long the fast checks are at a look, `looks_fail_for` how long each of their looks has failed. `ready_for` is how long it has had the database and its config; None: not yet. `health` is what get_automon_health
+    `main` is the thread that hears signals. `look` is how long the fast checks are at a look, `looks_fail_for` how long each of their looks has failed. `ready_for` is how long it has had the database and its config; None: not yet. `health` is what get_automon_health
     answers, None before the first answer.
     """
 
+    main: timedelta = timedelta(0)
     scheduler: timedelta
     heartbeat: timedelta
     slowest_sender: timedelta
@@ -63,6 +67,7 @@ def troubles_of(vitals: Vitals) -> list[Trouble]:
     found = [
         trouble
         for trouble, is_there in (
+            (Trouble.MAIN_STUCK, vitals.main > MAIN_PATIENCE),
             (Trouble.SCHEDULER_STUCK, vitals.scheduler > SCHEDULER_PATIENCE),
             (Trouble.HEARTBEAT_STUCK, vitals.heartbeat > HEARTBEAT_PATIENCE),
             # In an outage a sender holds on to what it has sent and cannot record.
@@ -95,3 +100,7 @@ def _troubles_in_database(health: Mapping[str, Any], ready_for: timedelta) -> li
 def _age(seconds: float | None, ready_for: timedelta) -> timedelta:
     """Measure from this service's readiness on: what came before it is not its fault."""
     return ready_for if seconds is None else min(timedelta(seconds=seconds), ready_for)
+
+
+# What a service is not ready with. One that can reach no channel still judges, and keeps its messages.
+NOT_READY = frozenset(Trouble) - {Trouble.NO_CHANNEL_WORKS}

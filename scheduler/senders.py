@@ -85,6 +85,29 @@ class OutageTeller:
             log.error("outage_not_told", reason=str(error.reason), detail=error.detail)
 
 
+class Tally:
+    """Attempts to deliver since the start, by channel and outcome: sent, failed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def know(self, channel: str) -> None:
+        """Count a channel from 0, so that its first attempt is seen as a change."""
+        with self._lock:
+            for outcome in ("sent", "failed"):
+                self._counts.setdefault((channel, outcome), 0)
+
+    def add(self, channel: str, *, was_sent: bool) -> None:
+        # A replaced sender may finish beside its successor.
+        with self._lock:
+            self._counts[channel, "sent" if was_sent else "failed"] += 1
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        with self._lock:
+            return dict(self._counts)
+
+
 class Sender:
     """Delivers what is due on one channel until it is told to end; an attempt that has begun is finished and recorded.
 
@@ -92,10 +115,11 @@ class Sender:
     `beat_at` is the monotonic second in which it last came round.
     """
 
-    def __init__(self, context: Context, desk: Desk, teller: OutageTeller) -> None:
+    def __init__(self, context: Context, desk: Desk, teller: OutageTeller, tally: Tally) -> None:
         self._context = context
         self._desk = desk
         self._teller = teller
+        self._tally = tally
         self._wake = threading.Event()
         self._may_claim = threading.Event()
         self._ending = threading.Event()
@@ -158,8 +182,10 @@ class Sender:
     def _record(self) -> None:
         """Write down how the last attempt went, if that is left to do."""
         if self._unrecorded is not None:
-            self._unrecorded()
+            was_sent = self._unrecorded()
             self._unrecorded = None
+            if was_sent is not None:
+                self._tally.add(self._desk.channel.name, was_sent=was_sent)
 
 
 class Senders:
@@ -171,6 +197,7 @@ class Senders:
         self._tellers: dict[str, OutageTeller] = {}
         self._senders: list[Sender] = []
         self._replaced: list[Sender] = []
+        self.tally = Tally()
 
     def replace(self, desks: Sequence[Desk]) -> None:
         """Start a sender for each desk and end those that there are, without waiting for what they are sending."""
@@ -182,7 +209,9 @@ class Senders:
             desk.channel.name: self._tellers.get(desk.channel.name) or OutageTeller(self._context, self._outage)
             for desk in desks
         }
-        senders = [Sender(self._context, desk, self._tellers[desk.channel.name]) for desk in desks]
+        for desk in desks:
+            self.tally.know(desk.channel.name)
+        senders = [Sender(self._context, desk, self._tellers[desk.channel.name], self.tally) for desk in desks]
         for sender in senders:
             sender.start()
         # Not before: the service may be ending at this very moment, and then waits for those that it finds here.

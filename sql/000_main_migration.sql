@@ -190,11 +190,11 @@ SELECT begin_migration('015_flat_reads.sql', 'cd1efed30152429009422ffa87f17f993d
 \if :pending
 \ir 015_flat_reads.sql
 \endif
-SELECT begin_migration('016_fast_lane.sql', 'ffb10ed211f59f7d74da5ec7b31f9c666b67e1a1f8614fdc49282bd10f7d3416') AS pending \gset
+SELECT begin_migration('016_fast_lane.sql', '8600aa3706b51aa080a6ca57d8465988b721075584e7f27ed3feaa4d4c46c0c3') AS pending \gset
 \if :pending
 \ir 016_fast_lane.sql
 \endif
-SELECT begin_migration('017_retention.sql', 'f5e9e2746356505ea4a07cd56e3bf13f76c0f786b9630b548976999e78d0c535') AS pending \gset
+SELECT begin_migration('017_retention.sql', '9ed41cd4905c2a878018039a2c653493049dc6c553c0fd13b311f95b1722e015') AS pending \gset
 \if :pending
 \ir 017_retention.sql
 \endif
@@ -202,7 +202,19 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('022_existing_tables.sql', 'f9f190f0ce24360994499b35f6e823668830b90f6281c2a50f1b04ff11b74e71') AS pending \gset
+SELECT begin_migration('019_configuration.sql', '7090c88bc43d439a5e29471354b4721335e79e6a993fd126631e0d36ea2934dc') AS pending \gset
+\if :pending
+\ir 019_configuration.sql
+\endif
+SELECT begin_migration('020_reports.sql', '431463a45155f2009ea63fc5c3934330821600ff86803b5230e3d73fec1f81d7') AS pending \gset
+\if :pending
+\ir 020_reports.sql
+\endif
+SELECT begin_migration('021_metrics.sql', 'c11f728c55760c2980831a9033bc81be020670685549649214cebe9fc9ce4415') AS pending \gset
+\if :pending
+\ir 021_metrics.sql
+\endif
+SELECT begin_migration('022_existing_tables.sql', 'adb5ba36d882d80c4bd500c032ca297753f9035549a9e1a85f0f6b0409cb124d') AS pending \gset
 \if :pending
 \ir 022_existing_tables.sql
 \endif

@@ -96,6 +96,7 @@ BEGIN ATOMIC
         WHEN 'response_time' THEN 'no response time is reported'
         WHEN 'automon_job' THEN 'runs as it should'
         WHEN 'automon_channel' THEN 'is no longer in the config'
+        WHEN 'automon_config' THEN 'its service runs no more'
         ELSE 'reports no more' END;
 END;
 COMMENT ON FUNCTION quiet_summary(text) IS 'What is said of a source that a check no longer measures.';

@@ -116,7 +116,7 @@ DECLARE
     -- A row that somebody has locked is left for the next call: nobody waits for whom.
     c_batch constant integer := 1000;
     c_alert_term constant timestamptz := public.term_ended(p_now, public.setting('retention.resolved_alerts_days'));
-    v_alerts bigint; v_health bigint; v_runs bigint; v_silences bigint; v_deliveries bigint; v_blind bigint;
+    v_alerts bigint; v_health bigint; v_runs bigint; v_silences bigint; v_deliveries bigint; v_blind bigint; v_config bigint;
 BEGIN
     DELETE FROM public.alerts a WHERE a.id IN (
         SELECT x.id FROM public.alerts x
@@ -145,12 +145,20 @@ BEGIN
     DELETE FROM public.blind_periods b WHERE b.id IN (
         SELECT x.id FROM public.blind_periods x WHERE x.ended_at < p_now - interval '90 days' ORDER BY x.ended_at LIMIT c_batch FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS v_blind = ROW_COUNT;
+    DELETE FROM public.config_changes c WHERE c.id IN (
+        SELECT x.id FROM public.config_changes x
+        WHERE x.at < p_now - interval '90 days'
+          -- What was last said of the file of a service that runs stands as long as that is so.
+          AND NOT EXISTS (SELECT FROM public.service_instances i WHERE i.instance = x.instance AND NOT EXISTS (SELECT FROM public.config_changes n WHERE n.instance = x.instance AND n.id > x.id))
+        ORDER BY x.at LIMIT c_batch FOR UPDATE OF x SKIP LOCKED);
+    GET DIAGNOSTICS v_config = ROW_COUNT;
     RETURN jsonb_build_object('alerts_deleted', v_alerts, 'health_intervals_deleted', v_health, 'job_runs_deleted', v_runs, 'silences_deleted', v_silences,
-        'deliveries_deleted', v_deliveries, 'blind_periods_deleted', v_blind, 'more', c_batch IN (v_alerts, v_health, v_runs, v_silences, v_deliveries, v_blind));
+        'deliveries_deleted', v_deliveries, 'blind_periods_deleted', v_blind, 'config_changes_deleted', v_config,
+        'more', c_batch IN (v_alerts, v_health, v_runs, v_silences, v_deliveries, v_blind, v_config));
 END
 $body$;
 COMMENT ON FUNCTION delete_expired_records(timestamptz) IS
-    'Deletes resolved alerts (not before their messages are out), digests and canaries, closed health intervals, job runs, silences and blind periods that have passed their term, at most a thousand of each. "more": of one of them there may be more.';
+    'Deletes resolved alerts (not before their messages are out), digests and canaries, closed health intervals, job runs, silences, blind periods and changes of the config that have passed their term, at most a thousand of each. "more": of one of them there may be more.';
 
 CREATE OR REPLACE FUNCTION forget_expired_sources(p_now timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -298,7 +306,7 @@ CREATE OR REPLACE FUNCTION nothing_removed() RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT jsonb_build_object('alerts_deleted', 0, 'health_intervals_deleted', 0, 'job_runs_deleted', 0, 'silences_deleted', 0, 'deliveries_deleted', 0, 'blind_periods_deleted', 0,
-        'sources_forgotten', 0, 'errors_deleted', 0, 'hours_deleted', 0, 'partitions_dropped', 0, 'partitions_in_use', 0, 'dropped_by_table', '{}'::jsonb, 'bytes_freed', 0, 'rows_dropped_estimated', 0,
+        'config_changes_deleted', 0, 'sources_forgotten', 0, 'errors_deleted', 0, 'hours_deleted', 0, 'partitions_dropped', 0, 'partitions_in_use', 0, 'dropped_by_table', '{}'::jsonb, 'bytes_freed', 0, 'rows_dropped_estimated', 0,
         'another_runs', false, 'more', false);
 END;
 COMMENT ON FUNCTION nothing_removed() IS 'The answer of a clean-up that removed nothing.';
@@ -474,10 +482,11 @@ BEGIN
     UNION ALL SELECT f.* FROM public.job_findings(p_now) AS f
     UNION ALL SELECT f.* FROM public.retention_findings(p_now) AS f
     UNION ALL SELECT f.* FROM public.preparation_findings(p_now) AS f
-    UNION ALL SELECT f.* FROM public.rollup_findings(p_now) AS f;
+    UNION ALL SELECT f.* FROM public.rollup_findings(p_now) AS f
+    UNION ALL SELECT f.* FROM public.config_findings(p_now) AS f;
 END
 $body$;
-COMMENT ON FUNCTION evaluate_automon(timestamptz) IS 'automon_channel, automon_job, automon_storage: how automon''s own channels, jobs and tables are.';
+COMMENT ON FUNCTION evaluate_automon(timestamptz) IS 'automon_channel, automon_job, automon_storage, automon_config: how automon''s own channels, jobs, tables and config files are.';
 
 CREATE OR REPLACE FUNCTION check_automon_alerts(p_now timestamptz DEFAULT now()) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -485,10 +494,10 @@ AS $body$
 BEGIN
     -- After a long pause this may come before the first check, and a day is missing because nobody was there to make it.
     PERFORM public.prepare_days(p_now);
-    RETURN public.apply_findings(ARRAY['automon_channel', 'automon_job', 'automon_storage'], ARRAY(SELECT f FROM public.evaluate_automon(p_now) AS f), p_now);
+    RETURN public.apply_findings(ARRAY['automon_channel', 'automon_job', 'automon_storage', 'automon_config'], ARRAY(SELECT f FROM public.evaluate_automon(p_now) AS f), p_now);
 END
 $body$;
-COMMENT ON FUNCTION check_automon_alerts(timestamptz) IS 'Checks automon''s own channels, jobs and tables; answers how many alerts it changed.';
+COMMENT ON FUNCTION check_automon_alerts(timestamptz) IS 'Checks automon''s own channels, jobs, tables and config files; answers how many alerts it changed.';
 
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 RESET client_min_messages;

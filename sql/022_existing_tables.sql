@@ -80,6 +80,12 @@ FROM (SELECT GREATEST(index_empty_days('processing_metrics_history_recorded_in',
     index_empty_days('performance_monitoring_recorded_in', 'performance_monitoring')) AS since) AS s
 ON CONFLICT (only_row) DO NOTHING;
 
+ALTER TABLE alert_silences ADD COLUMN IF NOT EXISTS ended_by text;
+COMMENT ON COLUMN alert_silences.ended_by IS 'Who ended it before its time; empty for one that has run its course.';
+-- As before, and one more.
+ALTER TABLE alert_transitions DROP CONSTRAINT IF EXISTS kind_is_known;
+ALTER TABLE alert_transitions ADD CONSTRAINT kind_is_known CHECK (kind IN ('opened', 'escalated', 'eased', 'acknowledged', 'unacknowledged', 'reminded', 'resolved')) NOT VALID;
+
 COMMENT ON FUNCTION record_host_sample(text, jsonb, timestamptz) IS
     'Records a look at a host: {"cpu_percent", "memory_percent", "swap_percent", "load_per_core", "disks": [{"mount", "percent", ...}], ...}. True when stored, false when that moment is known. Raises AM001, AM005.';
 

@@ -1,180 +1,162 @@
-"""The commands about alerts: what is wrong, why, and who takes it in hand."""
+"""The commands that list alerts and explain them."""
 
 from __future__ import annotations
 
-import json
+import os
+import re
 import sys
-from datetime import timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from automon.cli.options import (
-    Duration,
-    by_option,
-    config_option,
-    database_option,
-    json_option,
-    open_reader,
-    open_store,
-    primary_option,
-    quiet_logs,
-    tell_if_behind,
-)
+from automon.cli.options import Duration, tell_if_behind
+from automon.cli.reading import Answer, Reading, give, reads
 from automon.errors import AutomonError
+from automon.models import Severity
+
+if TYPE_CHECKING:
+    from automon.cli.alert_screens import AlertFilter
+    from automon.store import Store
+
+Document = dict[str, Any]
+MOST_ALERTS = 10_000
+NUMBER = re.compile(r"#?(\d{1,18})")
 
 
 @click.command()
-@config_option
-@database_option
-@primary_option
-@json_option
-def status(*, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool) -> None:
-    """Show what is wrong, and whether automon works.
+@click.option("--all", "with_resolved", is_flag=True, help="Also those that are resolved and still kept, newest first.")
+@click.option("--source", help="Only those of this source.")
+@click.option("--severity", type=click.Choice([*Severity]), help="Only those of this severity or worse.")
+@click.option("--type", "alert_type", help="Only those of this alert type, such as error_rate.")
+@click.option("--since", type=Duration(), help="Only those that were opened or resolved within this span.")
+@click.option("--unacked", is_flag=True, help="Leave out those that somebody has acknowledged.")
+@click.option("--limit", type=click.IntRange(1, MOST_ALERTS), default=200, show_default=True, help="So many at most.")
+@reads
+def alerts(
+    *,
+    with_resolved: bool,
+    source: str | None,
+    severity: str | None,
+    alert_type: str | None,
+    since: timedelta | None,
+    unacked: bool,
+    limit: int,
+    how: Reading,
+) -> None:
+    """List the open alerts, worst first, or with --all their history.
 
-    Exit code: 0 all is well, 1 an alert is open, 2 a critical one is, 3 the checks do not run, 4 the database cannot be read,
-    or it is a replica that is too far behind to tell.
+    Exit code: 0 none, 1 some, 2 critical ones, 4 the database cannot be read; with --all always 0 or 4.
+
+    Example: automon alerts --all --since 24h
     """
-    from automon.cli.screens import replica_document, status_screen, status_verdict
+    from automon.cli.alert_screens import AlertFilter, alert_list, alert_records
     from automon.clock import SystemClock
 
-    quiet_logs()
-    store, now = open_reader(config_path, database_url, primary=primary), SystemClock().now()
-    replica, summary, alerts = store.replica(), store.dashboard_summary(now), store.active_alerts()
-    verdict = status_verdict(summary, alerts, replica)
-    if as_json:
-        document = {"schema_version": 1, "verdict": verdict.name, "summary": summary, "alerts": alerts}
-        click.echo(json.dumps(document | {"replica": replica_document(replica)}, default=str))
-    else:
-        click.echo(status_screen(summary, alerts, verdict, now, replica))
-    sys.exit(verdict.exit_code)
-
-
-@click.command()
-@config_option
-@database_option
-@primary_option
-@json_option
-def alerts(*, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool) -> None:
-    """List the open alerts, worst first.
-
-    Exit code: 0 none, 1 some, 2 critical ones, 4 the database cannot be read.
-    """
-    from automon.cli.screens import alert_lines, worst_code
-
-    quiet_logs()
-    store = open_reader(config_path, database_url, primary=primary)
+    wanted = AlertFilter(
+        with_resolved=with_resolved, source=source, severity=severity, alert_type=alert_type, since=since,
+        unacknowledged=unacked,
+    )  # fmt: skip
+    store, now = how.open(), SystemClock().now()
     tell_if_behind(store)
-    found = store.active_alerts()
-    if as_json:
-        click.echo(json.dumps({"schema_version": 1, "alerts": found}, default=str))
-    elif found:
-        click.echo("\n".join(alert_lines(found)))
-    else:
-        click.echo("No open alerts.", err=True)
-    sys.exit(worst_code(found))
+    found = _alerts(store, wanted, limit, now)
+    empty = "" if found or how.as_json else _empty(store, wanted, now)
+    answer = Answer(
+        document={"alerts": found},
+        records=lambda: alert_records(found),
+        lines=lambda theme: alert_list(found, now, theme),
+        empty=empty,
+    )
+    give(how, answer)
+    sys.exit(_code(found, wanted))
 
 
-@click.command()
-@click.argument("alert_id", metavar="ALERT", type=int)
-@config_option
-@database_option
-@primary_option
-@json_option
-def explain(*, alert_id: int, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool) -> None:
-    """Say why an ALERT fired and who was told.
-
-    Example: automon explain 41
-    """
-    from automon.cli.screens import explain_screen
-
-    quiet_logs()
-    store = open_reader(config_path, database_url, primary=primary)
-    tell_if_behind(store)
-    story = store.alert_story(alert_id)
-    if story is None:
-        raise AutomonError(f"there is no alert {alert_id}", hint="automon alerts lists those that are open.")
-    click.echo(json.dumps({"schema_version": 1, "alert": story}, default=str) if as_json else explain_screen(story))
-
-
-@click.command()
-@click.argument("alert_id", metavar="ALERT", type=int)
-@click.option("--note", help="What you are doing about it; shown in the resolved message.")
-@by_option
-@config_option
-@database_option
-def ack(alert_id: int, note: str | None, by: str, config_path: Path | None, database_url: str | None) -> None:
-    """Take an ALERT in hand, so that reminders stop.
-
-    An escalation is still told.
-
-    Example: automon ack 41 --note "relay restarted"
-    """
-    quiet_logs()
-    changed = open_store(config_path, database_url).acknowledge_alert(alert_id, by, note)
-    click.echo(
-        f"acknowledged #{alert_id} as {by}; reminders stop"
-        if changed
-        else f"#{alert_id} was in hand or resolved before"
+def _alerts(store: Store, wanted: AlertFilter, limit: int, now: datetime) -> list[Document]:
+    return store.alerts(
+        is_open=not wanted.with_resolved,
+        source=wanted.source,
+        severity=wanted.severity,
+        alert_type=wanted.alert_type,
+        since=None if wanted.since is None else now - wanted.since,
+        unacknowledged=wanted.unacknowledged,
+        limit=limit,
     )
 
 
-@click.command()
-@click.argument("alert_id", metavar="ALERT", type=int)
-@click.option("--note", help="Why.")
-@by_option
-@config_option
-@database_option
-def resolve(alert_id: int, note: str | None, by: str, config_path: Path | None, database_url: str | None) -> None:
-    """Resolve an ALERT by hand.
+def _empty(store: Store, wanted: AlertFilter, now: datetime) -> str:
+    from automon.cli.alert_screens import no_alerts
 
-    If its cause still stands, the next check opens another.
+    last = next((one for one in store.alerts(is_open=False, limit=20) if one["resolved_at"]), None)
+    return no_alerts(wanted, last, now)
 
-    Example: automon resolve 41 --note "known, ticket 7"
-    """
-    quiet_logs()
-    changed = open_store(config_path, database_url).resolve_alert(alert_id, by, note)
-    click.echo(f"resolved #{alert_id} as {by}" if changed else f"#{alert_id} was resolved before")
+
+def _code(found: list[Document], wanted: AlertFilter) -> int:
+    from automon.cli.verdict import worst_code
+
+    return 0 if wanted.with_resolved else worst_code(found)
 
 
 @click.command()
-@click.argument("source")
-@click.argument("duration", type=Duration())
-@click.option("--reason", default="", help="Why; kept in the database.")
-@click.option("--type", "alert_type", default="*", help="Only this alert type.")
-@by_option
-@config_option
-@database_option
-def silence(
-    source: str,
-    duration: timedelta,
-    reason: str,
-    alert_type: str,
-    by: str,
-    config_path: Path | None,
-    database_url: str | None,
-) -> None:
-    """Send no messages about SOURCE for a while.
+@click.argument("what", metavar="ALERT|SOURCE")
+@reads
+def explain(*, what: str, how: Reading) -> None:
+    """Say why an ALERT fired, what else changed, and what happens next; or of a SOURCE why it has no alert.
 
-    SOURCE '*' is everything; DURATION is 30m, 2h or 7d. Alerts are kept, and told afterwards if they still stand.
+    A SOURCE is a task type, a component, a queue or a host: each of its checks is shown with its value and its limits.
 
-    Example: automon silence invoice-sync 2h --reason "deploying"
+    Example: automon explain 41
     """
-    quiet_logs()
-    number = open_store(config_path, database_url).silence_alerts(source, duration, reason, by, alert_type)
-    click.echo(f"silenced {source} for {duration} as {by}; alerts are kept and told afterwards if they still stand")
-    click.echo(f"undo: automon unsilence {number}")
+    number = NUMBER.fullmatch(what)
+    store = how.open()
+    tell_if_behind(store)
+    give(how, explain_alert(store, how, int(number[1])) if number else explain_source(store, what))
 
 
-@click.command()
-@click.argument("number", type=int)
-@config_option
-@database_option
-def unsilence(number: int, config_path: Path | None, database_url: str | None) -> None:
-    """End a silence before its time.
+def explain_alert(store: Store, how: Reading, alert_id: int) -> Answer:
+    from automon.cli.alert_screens import refuse_unknown_alert
+    from automon.cli.explain_screen import Explanation, explain_lines
+    from automon.clock import SystemClock
+    from automon.places import load_found_config
 
-    Example: automon unsilence 3
-    """
-    quiet_logs()
-    ended = open_store(config_path, database_url).end_silence(number)
-    click.echo(f"ended silence {number}" if ended else f"silence {number} has ended before, or never was")
+    story, context = store.alert_story(alert_id), store.alert_context(alert_id)
+    if story is None or context is None:
+        raise refuse_unknown_alert(alert_id)
+    guidance = load_found_config(how.config_path, os.environ).guidance_for(story["alert_type"], story["source"])
+    told = Explanation(story=story, context=context, guidance=guidance, now=SystemClock().now(), verbs=_verbs())
+    keys = ("id", "severity", "alert_type", "source", "opened_at", "resolved_at", "acknowledged_by", "summary")
+    said = {"impact": guidance.impact, "next": guidance.next_step, "runbook": guidance.runbook}
+    return Answer(
+        document={"alert": story, "context": context, "guidance": said},
+        records=lambda: [[story[key] for key in keys]],
+        lines=lambda theme: explain_lines(told, theme),
+    )
+
+
+def explain_source(store: Store, source: str) -> Answer:
+    from automon.cli.explain_screen import source_lines, source_records
+    from automon.clock import SystemClock
+
+    checks = store.source_report(source)
+    if not checks:
+        raise _unknown_source(store, source)
+    now = SystemClock().now()
+    return Answer(
+        document={"source": source, "checks": checks},
+        records=lambda: source_records(checks),
+        lines=lambda theme: source_lines(source, checks, now, _verbs(), theme),
+    )
+
+
+def _unknown_source(store: Store, source: str) -> AutomonError:
+    from automon.cli.explain_screen import unknown_source
+    from automon.config.types import near
+
+    known = {row["name"] for row in store.sources()}
+    message, hint = unknown_source(source, near(source, known))
+    return AutomonError(message, hint=hint)
+
+
+def _verbs() -> frozenset[str]:
+    from automon.cli.commands import MODULES
+
+    return frozenset(MODULES)

@@ -60,7 +60,7 @@ def _keep_company(server: EmbeddedPostgres) -> int:
 
 def _pause_between_questions() -> float:
     """Ask three times within the patience of systemd's watchdog, if there is one."""
-    patience = int(os.environ.get("WATCHDOG_USEC", 0)) / 1_000_000
+    patience = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
     return min(patience / 3, LONGEST_PAUSE) if patience else LONGEST_PAUSE
 
 

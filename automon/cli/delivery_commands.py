@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from automon.cli.names import complete_channel
 from automon.cli.options import (
     Duration,
     by_option,
@@ -23,6 +24,7 @@ from automon.cli.options import (
     quiet_logs,
     tell_if_behind,
 )
+from automon.cli.suggestions import did_you_mean
 from automon.errors import AutomonError
 
 if TYPE_CHECKING:
@@ -47,13 +49,13 @@ def _summary(store: Store) -> Document:
 
 def _say(sentence: str) -> None:
     """Say on stderr what is not the answer itself."""
-    from automon.cli.screens import START_THE_SERVICE
+    from automon.cli.own_lines import START_THE_SERVICE
 
     click.echo(sentence.format(start=START_THE_SERVICE), err=True)
 
 
 @click.command()
-@click.option("--channel", help="Only those through this channel.")
+@click.option("--channel", shell_complete=complete_channel, help="Only those through this channel.")
 @click.option("--alert", "alert_id", type=int, help="Only those of this alert.")
 @click.option("--digest", "digest_id", type=int, help="Only those that were told in this digest.")
 @click.option(
@@ -124,7 +126,8 @@ def _refuse_unknown_channel(store: Store, channel: str) -> None:
     known = [state["name"] for state in _summary(store)["channels"]]
     if channel not in {*known, "journal"} and not store.deliveries(channel=channel, limit=1):
         raise AutomonError(
-            f"there is no channel {channel}", hint=f"The service knows {', '.join(known) or 'none: has it run?'}."
+            f"there is no channel {channel}.{did_you_mean(channel, known)}",
+            hint=f"The service knows {', '.join(known) or 'none: has it run?'}.",
         )
 
 
@@ -173,7 +176,7 @@ def _show_channels(own: Document, *, as_json: bool) -> int:
 
 
 @channels.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_channel)
 @config_option
 @database_option
 def resume(*, name: str, config_path: Path | None, database_url: str | None) -> None:
@@ -195,7 +198,7 @@ def resume(*, name: str, config_path: Path | None, database_url: str | None) -> 
 
 
 @click.command()
-@click.argument("channel", required=False)
+@click.argument("channel", required=False, shell_complete=complete_channel)
 @click.option(
     "--timeout",
     "patience",
@@ -256,7 +259,7 @@ def _watch(store: Store, *, as_json: bool) -> Watch:
 
 
 @click.command("send-test")
-@click.argument("channel", required=False)
+@click.argument("channel", required=False, shell_complete=complete_channel)
 @config_option
 def send_test(channel: str | None, config_path: Path | None) -> None:
     """Send a test message through one or all channels.

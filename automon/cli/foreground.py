@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from automon import __version__
-from automon.config import Config, load_config
+from automon.config import Config
 from automon.database import describe_url, first_line
 from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 from automon.logs import configure_logging, log_uncaught_exceptions, wants_json
-from automon.places import EMBEDDED_FOLDER, configured_database_url, find_config
+from automon.places import EMBEDDED_FOLDER, configured_database_url, find_config, load_config_at
 from scheduler import systemd
 
 if TYPE_CHECKING:
@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger("automon.service")
 
 
-def run_service(*, config_path: Path | None, database_url: str | None, embedded: Path | None) -> int:
+def run_service(
+    *, config_path: Path | None, database_url: str | None, embedded: Path | None, only_host: bool = False
+) -> int:
     """Run until a signal ends it; answer the exit code. Raises AutomonError when it cannot start and a person reads along."""
     configure_logging()
     log_uncaught_exceptions()
     # The watchdog's SIGABRT then leaves in the journal where each thread was: names of files and functions, no values.
     faulthandler.enable()
     try:
+        if only_host:
+            return _run_host(config_path, database_url)
         return _run(config_path, database_url, embedded)
     except AutomonError as error:
         systemd.status(f"cannot start: {first_line(error)}")
@@ -48,7 +52,7 @@ def run_service(*, config_path: Path | None, database_url: str | None, embedded:
 
 def _run(config_path: Path | None, database_url: str | None, embedded: Path | None) -> int:
     path = find_config(config_path, os.environ)
-    load = partial(load_config, path, os.environ)
+    load = partial(load_config_at, path, os.environ)
     config = load()
     url = configured_database_url(database_url, config)
     with ExitStack() as stack:
@@ -57,6 +61,20 @@ def _run(config_path: Path | None, database_url: str | None, embedded: Path | No
             server = stack.enter_context(_embedded_server(embedded))
             url = server.url
         return _serve(config, url, load, server)
+
+
+def _run_host(config_path: Path | None, database_url: str | None) -> int:
+    from scheduler.host_service import HostService
+
+    load = partial(load_config_at, find_config(config_path, os.environ), os.environ)
+    config = load()
+    url = configured_database_url(database_url, config)
+    if url is None:
+        raise AutomonError(
+            "no database: DATABASE_URL is not set",
+            hint="Set it to that of the service elsewhere: postgresql://user:password@host:5432/database, of a role that has automon_writer.",
+        )
+    return HostService(config, url, load_config=load).run()
 
 
 def _embedded_server(folder: Path | None) -> EmbeddedPostgres:

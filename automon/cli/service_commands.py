@@ -23,14 +23,21 @@ from automon.cli.options import (
     type=click.Path(path_type=Path, file_okay=False),
     help="Start an embedded PostgreSQL with its data in this folder, unless a database is named.",
 )
-def run(config_path: Path | None, database_url: str | None, embedded: Path | None) -> None:
+@click.option(
+    "--only",
+    type=click.Choice(["host"]),
+    help="host: look at this machine and record it, and do nothing else, beside a service that runs elsewhere.",
+)
+def run(config_path: Path | None, database_url: str | None, embedded: Path | None, only: str | None) -> None:
     """Run the service in the foreground.
 
     Example: DATABASE_URL=postgresql://user:password@host:5432/db automon run
     """
     from automon.cli.foreground import run_service
 
-    code = run_service(config_path=config_path, database_url=database_url, embedded=embedded)
+    if only and embedded:
+        raise click.UsageError("--only host records in the database of a service elsewhere: leave out --embedded.")
+    code = run_service(config_path=config_path, database_url=database_url, embedded=embedded, only_host=only == "host")
     # A worker thread that hangs in somebody's mail server must not keep the process: what counts is recorded.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -51,7 +58,7 @@ def migrate(config_path: Path | None, database_url: str | None, dry_run: bool, a
 
     Example: automon migrate --database-url postgresql://user:password@host:5432/db
     """
-    from automon.cli.screens import rehearsal_screen
+    from automon.cli.rehearsal_screen import rehearsal_screen
     from automon.database import describe_url
     from automon.migrate import migrate as apply
     from automon.migrate import rehearse

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from automon.cli.suggestions import did_you_mean
 from automon.clock import SystemClock
 from automon.config import ChannelConfig, Config
 from automon.errors import AutomonError
@@ -33,8 +34,10 @@ def _chosen(config: Config, only: str | None) -> tuple[ChannelConfig, ...]:
             raise AutomonError(f"channel {only} is off: {settings.inactive_reason}", hint="Nothing was sent.")
         if settings.name == only:
             return (settings,)
-    known = ", ".join(settings.name for settings in config.channels) or "none"
-    raise AutomonError(f"there is no channel {only}", hint=f"The config has: {known}.")
+    names = [settings.name for settings in config.channels]
+    raise AutomonError(
+        f"there is no channel {only}.{did_you_mean(only, names)}", hint=f"The config has: {', '.join(names) or 'none'}."
+    )
 
 
 def _try_channel(config: Config, settings: ChannelConfig) -> list[Outcome]:

@@ -256,7 +256,7 @@ class EmailSection(AnyChannelSection):
         yield from self._field_mistakes() if self.url is None else self._url_mistakes(self.url)
         if self.ca_file and not self.ca_file.is_absolute():
             yield Mistake(keys=("ca_file",), message="must be an absolute path", allowed="/etc/ssl/certs/mail-ca.pem")
-        elif self.ca_file and not self.ca_file.is_file():
+        elif self.ca_file and not _is_file(self.ca_file):
             yield Mistake(keys=("ca_file",), message="there is no such file")
 
     def _url_mistakes(self, url: Secret | Unavailable) -> Iterator[Mistake]:
@@ -317,6 +317,13 @@ CHANNEL_TYPES: dict[str, type[AnyChannelSection]] = {
     "apprise": AppriseSection,
     "terminal": TerminalSection,
 }
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or none at all
+        return False
 
 
 def _available(value: Secret | Unavailable) -> Secret:

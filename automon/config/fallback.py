@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from automon.config.types import JOURNAL, Mistake, is_channel_name, near
+from automon.config.types import JOURNAL, MOST_CHANNELS, Mistake, is_channel_name, near
 
 
 def fallback_mistakes(raw: Any) -> Iterator[Mistake]:
@@ -14,7 +14,8 @@ def fallback_mistakes(raw: Any) -> Iterator[Mistake]:
     Works on the parsed file, whatever else is wrong in it: what is not a text is passed over, others report it.
     """
     channels = raw.get("channels") if isinstance(raw, dict) else None
-    channels = channels if isinstance(channels, dict) else {}
+    # More are a mistake already, and each of them would be compared with all others.
+    channels = channels if isinstance(channels, dict) and len(channels) <= MOST_CHANNELS else {}
     fallbacks = _fallbacks(channels)
     for name, fallback in fallbacks.items():
         others = [other for other in channels if other not in (name, JOURNAL) and is_channel_name(other)]

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from automon.errors import AutomonError
 
 MAX_DEPTH = 100
+MOST_SHOWN = 80
 
 Path = tuple[str | int, ...]
 
@@ -57,10 +58,11 @@ class Document:
     key_offsets: dict[Path, int]
     value_offsets: dict[Path, int]
     repeats: tuple[Repeat, ...]
+    line_starts: list[int]
 
     def position(self, offset: int) -> tuple[int, int]:
         """Turn an offset into line and column, both from 1."""
-        return _position(self.text, offset)
+        return _position(self.line_starts, offset)
 
 
 def parse(text: str) -> Document:
@@ -82,11 +84,22 @@ def loads(text: str) -> Any:
 
 def repeat_message(document: Document, repeat: Repeat) -> str:
     first_line, _ = document.position(repeat.first_offset)
-    return f'the key "{repeat.path[-1]}" stands here a second time, first in line {first_line}'
+    return f'the key "{shown(str(repeat.path[-1]))}" stands here a second time, first in line {first_line}'
 
 
-def _position(text: str, offset: int) -> tuple[int, int]:
-    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+def shown(key: str) -> str:
+    """Write a key as an error message may show it: in one line, not too long, and not where a secret was meant to stand."""
+    if key.startswith("$literal:"):
+        return "$literal:…"
+    cut = key if len(key) <= MOST_SHOWN else f"{key[: MOST_SHOWN - 1]}…"
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in cut)
+
+
+def _line_starts(text: str) -> list[int]:
+    return [0, *(match.end() for match in re.finditer("\n", text))]
+
+
+def _position(starts: list[int], offset: int) -> tuple[int, int]:
     line = bisect_right(starts, offset)
     return line, offset - starts[line - 1] + 1
 
@@ -113,10 +126,11 @@ class _Parser:
             key_offsets=self.key_offsets,
             value_offsets=self.value_offsets,
             repeats=tuple(self.repeats),
+            line_starts=_line_starts(self.text),
         )
 
     def fail(self, message: str, *, at: int | None = None) -> NoReturn:
-        line, column = _position(self.text, self.at if at is None else at)
+        line, column = _position(_line_starts(self.text), self.at if at is None else at)
         raise JsoncError(message, line=line, column=column)
 
     def here(self) -> str:
@@ -169,7 +183,8 @@ class _Parser:
             self.key_offsets[key_path] = offset
         self.skip()
         if not self.text.startswith(":", self.at):
-            self.fail(f'a colon must follow the key "{key}", but here is {self.here()}')
+            # Without the key: where a colon is missing it may be the value, a secret.
+            self.fail(f"a colon must follow the key, but here is {self.here()}")
         self.open()
         if repeated:
             self.ignored_value(key_path)
@@ -242,7 +257,9 @@ class _Parser:
             self.fail("this is not a number of JSON; examples of one: 5, -0.5, 1e3")
         try:
             value = float(match.group()) if match.group(1) or match.group(2) else int(match.group())
-        except ValueError:  # Python refuses to read whole numbers of more than 4300 digits.
+            float(value)
+        # A whole number beyond any float; of more than 4300 digits Python refuses to read one.
+        except (OverflowError, ValueError):
             value = math.inf
         if not math.isfinite(value):
             self.fail("this number is too large")
@@ -257,3 +274,19 @@ class _Parser:
             self.fail("a bare word is only true, false or null; a text stands in double quotes")
         self.at = match.end()
         return _WORDS[match.group()]
+
+
+def end_of_value(text: str, offset: int) -> int:
+    """Return the offset behind the value that begins there. Raises JsoncError where none does."""
+    parser = _Parser(text)
+    parser.at = offset
+    parser.value(())
+    return parser.at
+
+
+def skip_blank(text: str, offset: int) -> int:
+    """Return the offset of what follows there behind blanks and comments."""
+    parser = _Parser(text)
+    parser.at = offset
+    parser.skip()
+    return parser.at

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import time, timedelta
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
-
-from pydantic import BaseModel
 
 from automon.config import jsonc
 from automon.config.channels import ChannelConfig
+from automon.config.entries import Change, Entry, differences, entries_of, lines_of, references_of
+from automon.config.file_state import FileState
+from automon.config.http import ListenAddress
 from automon.config.ping import PingConfig
-from automon.config.problems import find_mistakes, problem_of, repeated_keys, spell
-from automon.config.settings import ALERT_TYPES, DatabaseSettings, FileSettings, SourceGuidance, TypeGuidance
-from automon.config.types import plain
+from automon.config.problems import find_mistakes, problem_of, repeated_keys
+from automon.config.settings import (
+    ALERT_TYPES,
+    IN_DATABASE,
+    DatabaseSettings,
+    FileSettings,
+    SourceGuidance,
+    TypeGuidance,
+)
 from automon.errors import ConfigError, Problem
 from automon.models import Guidance, Severity
-from automon.secrets import Secret, Unavailable
 
 EVERY_SOURCE = "*"
 
-_ABSENT = Unavailable("not there")
+MOST_BYTES = 1 << 20  # thousands of overrides; the shipped file has 7 kB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +64,12 @@ class Config:
 
     path: Path
     settings: FileSettings
+    lines: Mapping[str, int]
+    """Of each key that the file has, its line."""
+    references: Mapping[str, str]
+    """Of each secret of the file, where it comes from."""
+    file: FileState
+    """The file that was read, as it was then."""
 
     @property
     def database(self) -> DatabaseSettings:
@@ -90,6 +102,11 @@ class Config:
     def ping(self) -> PingConfig:
         return self.settings.ping.ping()
 
+    @property
+    def listen_address(self) -> ListenAddress | None:
+        """Where metrics and health are answered; None: nowhere."""
+        return self.settings.http.address()
+
     def describe_channels(self) -> list[str]:
         """Say for each channel in one line whether it is on, or why not."""
         return [channel.describe() for channel in self.channels]
@@ -116,31 +133,8 @@ class Config:
 
     def settings_rows(self) -> dict[str, float]:
         """Return the numbers that the database works with."""
-        settings = self.settings
-        retention = settings.retention
-        return {
-            "failure_rate.min_tasks": settings.alerts.failure_rate_min_tasks,
-            "alerts.resolve_after_seconds": settings.alerts.resolve_after_minutes * 60,
-            "alerts.remind_after_seconds": settings.alerts.remind_after_minutes * 60,
-            "alerts.blind_after_seconds": settings.alerts.blind_after_minutes * 60,
-            "delivery.messages_per_cause": settings.alerts.messages_per_cause,
-            "delivery.messages_at_once": settings.alerts.messages_at_once,
-            "retention.processing_days": retention.processing_days,
-            "retention.errors_low_days": retention.errors_days.low,
-            "retention.errors_medium_days": retention.errors_days.medium,
-            "retention.errors_high_days": retention.errors_days.high,
-            "retention.errors_critical_days": retention.errors_days.critical,
-            "retention.performance_days": retention.performance_days,
-            "retention.queue_days": retention.queue_days,
-            "retention.host_days": retention.host_days,
-            "retention.health_days": retention.health_days,
-            "retention.resolved_alerts_days": retention.resolved_alerts_days,
-            "retention.job_runs_days": retention.job_runs_days,
-            "retention.rollups_days": retention.rollups_days,
-            "schedule.alert_checks_seconds": settings.schedule.alert_checks_seconds,
-            "schedule.fast_checks_seconds": settings.schedule.fast_checks_seconds,
-            "schedule.self_check_seconds": settings.schedule.self_check_seconds,
-        }
+        values = ((name, attrgetter(key)(self.settings) * factor) for name, (key, factor) in IN_DATABASE.items())
+        return dict(values)
 
     def guidance_for(self, alert_type: str, source: str) -> Guidance:
         """Return what messages say beside the numbers; what the source leaves out is taken from the type."""
@@ -153,21 +147,14 @@ class Config:
             runbook=_first(special.runbook, general.runbook),
         )
 
-    def diff(self, other: Config) -> list[str]:
-        """Say which keys `other` changes, as `alert_thresholds.error_rates.low: 25 -> 20`; never shows a secret."""
-        old, new = self._values(other), other._values(self)
-        keys = [key for key in old | new if old.get(key, _ABSENT) != new.get(key, _ABSENT)]
-        return [_change(key, old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in keys]
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """What is in force, by key, and the line that sets it."""
+        return entries_of(self)
 
-    def _values(self, other: Config) -> dict[str, Any]:
-        """Return what is in force, by key; a channel that `other` does not have is shown by its type alone."""
-        values = dict(_leaves(self.settings))
-        for name in self.settings.channels.keys() - other.settings.channels.keys():
-            path = ("channels", name)
-            for key, _ in list(_leaves(self.settings.channels[name], path)):
-                del values[key]
-            values[spell(path)] = self.settings.channels[name].type
-        return values
+    def diff(self, other: Config) -> list[Change]:
+        """Say which keys `other` changes, as `alert_thresholds.error_rates.low: 25 -> 20 (line 7)`; never shows a secret."""
+        return differences(self, other)
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
@@ -175,24 +162,50 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
 
     Raises ConfigError with every mistake in the file.
     """
-    file = str(path)
-    document = _parse(_read(path), file)
+    name = str(path)
+    text, file = _read(path)
+    document = _parse(text, name)
     settings, mistakes = find_mistakes(document.value, environ)
-    problems = [*repeated_keys(document, file), *(problem_of(mistake, document, file) for mistake in mistakes)]
+    problems = [*repeated_keys(document, name), *(problem_of(mistake, document, name) for mistake in mistakes)]
     if problems or settings is None:
         raise ConfigError(problems)
-    return Config(path=path, settings=settings)
+    return Config(path=path, settings=settings, lines=lines_of(document), references=references_of(document), file=file)
 
 
-def _read(path: Path) -> str:
+def load_database_part(path: Path, environ: Mapping[str, str], *, without_text: bool = False) -> Config:
+    """Read what a file with mistakes says of its database, with the defaults for all else.
+
+    `without_text`: take the defaults for the database, too, when the file is no JSON. Raises ConfigError for mistakes
+    that leave the database open.
+    """
+    text, file = _read(path)
     try:
-        content = path.read_bytes()
+        raw = _parse(text, str(path)).value
+    except ConfigError:
+        if not without_text:
+            raise
+        raw = {}
+    part = {"database": raw["database"]} if isinstance(raw, dict) and "database" in raw else {}
+    settings, mistakes = find_mistakes(part, environ)
+    if mistakes or settings is None:
+        return load_config(path, environ)  # which says them with their places
+    return Config(path=path, settings=settings, lines={}, references={}, file=file)
+
+
+def _read(path: Path) -> tuple[str, FileState]:
+    try:
+        with path.open("rb") as opened:
+            # Before it is read: whoever writes to it meanwhile makes another file of it.
+            file = FileState.from_stat(os.fstat(opened.fileno()))
+            content = opened.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise _file_error(path, "there is no such file") from None
     except OSError as error:
         raise _file_error(path, f"the file cannot be read: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise _file_error(path, f"the file is larger than {MOST_BYTES} bytes")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig"), file
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _file_error(path, "this line is not UTF-8 text", line=line) from None
@@ -212,44 +225,3 @@ def _parse(text: str, file: str) -> jsonc.Document:
 
 def _first(*texts: str | None) -> str:
     return next((text for text in texts if text is not None), "")
-
-
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Walk through sections and by-name objects down to the single values."""
-    if isinstance(value, BaseModel):
-        # A level that an override does not name is inherited, not null.
-        names = value.model_fields_set if path[:1] == ("overrides",) else type(value).model_fields
-        fields = {
-            field.alias or name: getattr(value, name)
-            for name, field in type(value).model_fields.items()
-            if name in names
-        }
-        yield from _leaves(fields, path)
-    elif isinstance(value, dict):
-        for key, below in value.items():
-            yield from _leaves(below, (*path, key))
-    elif path != ("$schema",):
-        yield spell(path), value
-
-
-def _change(key: str, old: Any, new: Any) -> str:
-    if isinstance(old, Secret) and isinstance(new, Secret):
-        return f"{key}: {old} -> another {new}"
-    return f"{key}: {_show(old)} -> {_show(new)}"
-
-
-def _show(value: Any) -> str:
-    """Write a value as the config file has it."""
-    match value:
-        case Unavailable(reason=reason):
-            return reason
-        case float():
-            return plain(value)
-        case frozenset():
-            return json.dumps(sorted(value))
-        case None | bool() | tuple():
-            return json.dumps(value)
-        case time():
-            return value.strftime("%H:%M")
-        case _:
-            return str(value)

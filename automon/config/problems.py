@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise, takewhile
+from itertools import islice, pairwise, takewhile
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -17,7 +17,10 @@ from automon.config.types import Keys, Mistake, near, plain
 from automon.errors import Problem
 from automon.models import Severity
 
+MOST_PROBLEMS = 100  # of one kind: what is wrong with a file that is no config at all need not be told in full
+
 _LEVELS = [severity.value for severity in Severity]
+_PLAIN_KEY = re.compile(r"[\w$*/-]{1,80}")
 _OBJECT = ("must be an object", "{{ … }}")
 _LIST = ("must be a list", "[ … ]")
 
@@ -41,13 +44,14 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "greater_than_equal": ("is too small", "at least {ge}"),
     "less_than_equal": ("is too large", "at most {le}"),
     "string_too_long": ("is too long", "at most {max_length} characters"),
+    "too_long": ("has too many entries", "at most {max_length}"),
     "too_short": ("must not be empty", "at least {min_length} entry"),
 }
 
 
 def repeated_keys(document: jsonc.Document, file: str) -> Iterator[Problem]:
     """Report the keys that stand twice."""
-    for repeat in document.repeats:
+    for repeat in document.repeats[:MOST_PROBLEMS]:
         line, column = document.position(repeat.offset)
         message = jsonc.repeat_message(document, repeat)
         yield Problem(file=file, line=line, column=column, key=spell(repeat.path), message=message)
@@ -64,8 +68,8 @@ def find_mistakes(raw: Any, environ: Mapping[str, str]) -> tuple[FileSettings | 
 
 
 def _mistakes_between_keys(raw: Any) -> Iterator[Mistake]:
-    yield from level_mistakes(raw)
-    yield from fallback_mistakes(raw)
+    yield from islice(level_mistakes(raw), MOST_PROBLEMS)
+    yield from islice(fallback_mistakes(raw), MOST_PROBLEMS)
 
 
 def _validate(raw: Any, environ: Mapping[str, str]) -> FileSettings:
@@ -108,7 +112,8 @@ def _stands_in(raw: Any, keys: Keys) -> bool:
 
 def _mistakes(error: ValidationError, raw: Any) -> list[Mistake]:
     """Say in automon's words what pydantic found."""
-    mistakes = [_mistake(detail, raw) for detail in error.errors(include_input=False, include_url=False)]
+    details = error.errors(include_input=False, include_url=False)[:MOST_PROBLEMS]
+    mistakes = [_mistake(detail, raw) for detail in details]
     misspelt = {(*mistake.keys[:-1], guess) for mistake in mistakes if (guess := _guess(mistake))}
     lists = {mistake.keys[:-1] for mistake in mistakes if mistake.keys and isinstance(mistake.keys[-1], int)}
     # Who writes "webhok_url" is told so, and not a second time that "webhook_url" is missing; and a list whose entries
@@ -136,7 +141,7 @@ def spell(path: Iterable[str | int]) -> str:
         if isinstance(part, int):
             written += f"[{part}]"
         else:
-            written += ("." if written else "") + (part if re.fullmatch(r"[\w$*/-]+", part) else f'"{part}"')
+            written += ("." if written else "") + (part if _PLAIN_KEY.fullmatch(part) else f'"{jsonc.shown(part)}"')
     return written
 
 

@@ -7,8 +7,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from automon.config.channels import ChannelSection
+from automon.config.http import HttpSection
 from automon.config.ping import PingSection
 from automon.config.types import (
+    MOST_CHANNELS,
     Amount,
     ChannelName,
     ClockTime,
@@ -45,6 +47,31 @@ ALERT_TYPES = {
     "host_memory": "host_memory",
     "host_disk": "host_disk",
     "host_silence": "host_silence",
+}
+
+# What the database calls a number of the file: the key that it comes from, and how many of its units are one of the file's.
+IN_DATABASE = {
+    "failure_rate.min_tasks": ("alerts.failure_rate_min_tasks", 1),
+    "alerts.resolve_after_seconds": ("alerts.resolve_after_minutes", 60),
+    "alerts.remind_after_seconds": ("alerts.remind_after_minutes", 60),
+    "alerts.blind_after_seconds": ("alerts.blind_after_minutes", 60),
+    "delivery.messages_per_cause": ("alerts.messages_per_cause", 1),
+    "delivery.messages_at_once": ("alerts.messages_at_once", 1),
+    "retention.processing_days": ("retention.processing_days", 1),
+    "retention.errors_low_days": ("retention.errors_days.low", 1),
+    "retention.errors_medium_days": ("retention.errors_days.medium", 1),
+    "retention.errors_high_days": ("retention.errors_days.high", 1),
+    "retention.errors_critical_days": ("retention.errors_days.critical", 1),
+    "retention.performance_days": ("retention.performance_days", 1),
+    "retention.queue_days": ("retention.queue_days", 1),
+    "retention.host_days": ("retention.host_days", 1),
+    "retention.health_days": ("retention.health_days", 1),
+    "retention.resolved_alerts_days": ("retention.resolved_alerts_days", 1),
+    "retention.job_runs_days": ("retention.job_runs_days", 1),
+    "retention.rollups_days": ("retention.rollups_days", 1),
+    "schedule.alert_checks_seconds": ("schedule.alert_checks_seconds", 1),
+    "schedule.fast_checks_seconds": ("schedule.fast_checks_seconds", 1),
+    "schedule.self_check_seconds": ("schedule.self_check_seconds", 1),
 }
 
 
@@ -218,6 +245,8 @@ class Alerts(Section):
     """More messages than this within 20 seconds on one channel are told as one, whatever they are about."""
     blind_after_minutes: Minutes = 2
     """When the database does not answer, or no service ran, for so long, every channel is told."""
+    runbooks_url: WebUrl | None = None
+    """Where you publish the pages of docs/runbooks, for messages to link to. null: they name `automon runbook`."""
 
 
 class ScheduleSection(Section):
@@ -290,14 +319,18 @@ class FileSettings(Section):
     guidance: GuidanceSection = GuidanceSection()
     """What a message says beside the numbers: impact, next step and runbook. All of it is optional."""
     alerts: Alerts = Alerts()
-    """When an alert opens, ends and is repeated, and how many messages are told as one."""
+    """When an alert opens, ends and is repeated, how many messages are told as one, and where runbooks are."""
     schedule: ScheduleSection = Field(default={}, validate_default=True)
     """What runs when."""
     retention: Retention = Retention()
     """How long facts are kept."""
-    channels: dict[ChannelName, Annotated[ChannelSection, Field(discriminator="type")]] = Field(default_factory=dict)
+    channels: dict[ChannelName, Annotated[ChannelSection, Field(discriminator="type")]] = Field(
+        default_factory=dict, max_length=MOST_CHANNELS
+    )
     """Where messages go, by a name of your choice. Without an active channel they go to the terminal."""
     ping: PingSection = Field(default={}, validate_default=True)
     """A call to somebody outside, again and again while automon works, so that its end is noticed there."""
+    http: HttpSection = HttpSection()
+    """What other tools on this machine may ask the service: metrics for Prometheus, and whether it is well."""
     database: DatabaseSettings = Field(default={}, validate_default=True)
     """The PostgreSQL database with the facts and the alerts."""

@@ -36,15 +36,19 @@ JOURNAL = "journal"
 SECRET_PATTERN = r"^\$(env|file|cred|literal):.+"  # noqa: S105 - a pattern, not a password
 
 
+# From here on 1e+16 is easier to read than its digits.
+LONGEST_PLAIN = 1e16
+MOST_CHANNELS = 50  # each has a thread that sends
+LONGEST_SOURCE = 512  # bytes, as in the database
+
 Keys = tuple[str | int, ...]
 
 
 class Section(BaseModel):
     """One object of the config file: an unknown key is a mistake, and no error text repeats a value."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True, use_attribute_docstrings=True
-    )
+    # What each key means stands below it, for the reference: to have pydantic read it would cost every start 20 ms.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +81,7 @@ def wrong(message: str, allowed: str = "") -> PydanticCustomError:
 
 def plain(value: float) -> str:
     """Write a number as the config file has it: 25, not 25.0."""
-    return str(int(value)) if value == int(value) else repr(value)
+    return str(int(value)) if value == int(value) and abs(value) < LONGEST_PLAIN else repr(value)
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -161,6 +165,8 @@ def _schema_name(value: str) -> str:
 def _source_name(value: str) -> str:
     if value == "*" or not value.strip():
         raise wrong("must name one source", "the exact name of a component, task type, queue or host")
+    if len(value.encode()) > LONGEST_SOURCE or "\0" in value:
+        raise wrong("cannot be the name of a source", f"at most {LONGEST_SOURCE} bytes, without the character U+0000")
     return value
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from automon.cli.commands import CONTENTS
 from automon.cli.commands import main as automon
 
 PAGE_FILE = Path("docs/reference/cli.md")
@@ -44,13 +45,16 @@ Messages and tables go to stdout, errors and hints to stderr. With `--json` stdo
 
 
 def reference_page() -> str:
-    """Write the page about every command in the order of the alphabet, a group's own commands behind it."""
-    commands = list(_commands(automon))
-    summary = [
-        f"| [`{name}`](#automon-{name.replace(' ', '-')}) | {_first_sentence(command)} |\n"
-        for name, command in commands
-    ]
-    return _INTRODUCTION + "".join(summary) + "".join(_section(name, command) for name, command in commands)
+    """Write the contents, and the page about every command in the order of the alphabet, a group's own commands behind it."""
+    return (
+        _INTRODUCTION + "".join(_contents()) + "".join(_section(name, command) for name, command in _commands(automon))
+    )
+
+
+def _contents() -> Iterator[str]:
+    for chapter, commands in CONTENTS.items():
+        yield f"| **{chapter}** | |\n"
+        yield from (f"| [`{name}`](#automon-{name}) | {about} |\n" for name, (_, about) in commands.items())
 
 
 def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -79,10 +83,6 @@ def _paragraphs(command: click.Command) -> Iterator[str]:
         text = " ".join(paragraph.split())
         example = text.removeprefix("Example: ")
         yield f"{text}\n" if example == text else f"```sh\n{example}\n```\n"
-
-
-def _first_sentence(command: click.Command) -> str:
-    return next(_paragraphs(command)).split(". ")[0].strip().rstrip(".") + "."
 
 
 def _options(command: click.Command) -> Iterator[click.Option]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from automon.config.settings import FileSettings
-from automon.config.types import SECRET_PATTERN
+from automon.config.types import SECRET_PATTERN, Section
 
 SCHEMA_FILE = Path("monitoring_config.schema.json")
 PAGE_FILE = Path("docs/reference/config.md")
@@ -60,6 +63,8 @@ and password may be left out together. In them write `%40` for `@`, `%2F` for `/
 
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema of the config file (draft 2020-12; `allowComments` is for Visual Studio Code)."""
+    for model in _models(Section):
+        _describe(model)
     schema = _tidy(FileSettings.model_json_schema(by_alias=True))
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -68,6 +73,22 @@ def config_schema() -> dict[str, Any]:
         "allowTrailingCommas": False,
     }
     return {**head, **schema}
+
+
+def _models(model: type[Section]) -> list[type[Section]]:
+    """List what is made from a model, in the order of the code: what a model holds stands before it."""
+    return [found for below in model.__subclasses__() for found in (below, *_models(below))]
+
+
+def _describe(model: type[Section]) -> None:
+    """Give each key, the inherited ones too, the sentences that stand below it in the code."""
+    for made_from in (base for base in reversed(model.__mro__) if issubclass(base, Section)):
+        body = ast.parse(inspect.getsource(made_from)).body[0].body  # type: ignore[attr-defined]  # it is a class
+        for field, below in pairwise(body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    model.model_fields[name].description = inspect.cleandoc(text)
+    model.model_rebuild(force=True)
 
 
 def schema_text() -> str:

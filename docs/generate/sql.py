@@ -46,7 +46,7 @@ _RUNNING = (
 )  # fmt: skip
 _FOR_THE_SERVICE = (
     "sync_configuration", "apply_findings", "claim_delivery", "finish_delivery_attempt", "next_delivery_in", "delivery_message", "tend_deliveries", "beat", "leave",
-    "report_outage", "claim_job_run", "begin_job_run", "finish_job_run",
+    "report_outage", "claim_job_run", "begin_job_run", "finish_job_run", "record_config_judgements",
 )  # fmt: skip
 _ELSEWHERE = {
     "AM006": "every function that records",
@@ -89,6 +89,7 @@ def describe(connection: psycopg.Connection[Any]) -> str:
         *_function_parts(connection, functions),
         *_relation_part("Views", [row for row in relations if row["is_view"]]),
         *_relation_part("Tables", [row for row in relations if not row["is_view"]]),
+        *_openings(connection),
         *_shipped(connection),
         *_errors(functions, connection),
     ]
@@ -144,6 +145,18 @@ def _relation_part(title: str, relations: list[Row]) -> Iterator[str]:
         columns = ((f"`{name}`", kind, always) for name, kind, always in row["columns"])
         heads = ("column", "type") if row["is_view"] else ("column", "type", "always set")
         yield f"### `{row['name']}`\n\n{row['comment']}\n\n{_table(heads, columns)}"
+
+
+def _openings(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    roles = [role for _, role in _ROLES]
+    opened = {role: _opened(connection, role) for role in roles}
+    rows = (
+        (f"`{name}`", *("yes" if name in opened[role] else "" for role in roles))
+        for name in sorted(set().union(*opened.values()))
+    )
+    yield "## Who may call what"
+    yield "Of the functions and views; what is not named here is open to the owner alone, as all tables are."
+    yield _table(("name", *(f"`{role}`" for role in roles)), rows)
 
 
 def _shipped(connection: psycopg.Connection[Any]) -> Iterator[str]:

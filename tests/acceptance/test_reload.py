@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from signal import SIGHUP
 
 from tests.acceptance.conftest import StartService
@@ -25,7 +26,7 @@ def test_new_thresholds_are_in_force_at_once_and_the_log_says_what_changed(
     service.reload(make_config(alert_thresholds=LOWER))
 
     accepted = service.wait_for_event("config_accepted")
-    assert accepted["changes"] == ["alert_thresholds.queue_backlog.low: 50 -> 5"]
+    assert accepted["changes"] == ["alert_thresholds.queue_backlog.low: 50 -> 5 (line 4)"]
     look.wait_for(f"SELECT ({LOW_OF_BACKLOG}) = 5")
     [post] = slack.wait_for(1)
     assert "LOW mail: 12 waiting (limit 5)" in post.preview
@@ -84,7 +85,10 @@ def test_a_channel_that_is_added_is_used_and_one_that_is_taken_away_is_not(
         {"name": "journal"},
     ]
     [changes] = [event["changes"] for event in service.events_named("config_accepted")]
-    assert sorted(changes) == ["channels.email: not there -> email", "channels.slack: slack -> not there"]
+    assert [re.sub(r" \(line \d+\)", "", change) for change in sorted(changes)] == [
+        "channels.email: not there -> email",
+        "channels.slack: slack -> not there",
+    ]
 
 
 def test_a_message_that_is_being_sent_while_the_config_is_reloaded_is_sent_once(

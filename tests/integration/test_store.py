@@ -251,15 +251,15 @@ def test_a_host_sample_is_stored_once_however_often_it_is_sent(store: Store, cal
 
 def test_a_person_acts_on_an_alert_and_its_story_tells(store: Store, calls: Calls) -> None:
     open_an_alert(calls, store)
-    [alert] = store.active_alerts()
+    [alert] = store.alerts()
     number = alert["id"]
     assert (alert["source"], alert["severity"], alert["status"]) == ("mail", "critical", "open")
 
     assert store.acknowledge_alert(number, "ana", "on it")
     assert not store.acknowledge_alert(number, "ben", None)
-    assert store.active_alerts()[0]["acknowledged_by"] == "ana"
+    assert store.alerts()[0]["acknowledged_by"] == "ana"
     assert store.resolve_alert(number, "ana", None)
-    assert store.active_alerts() == []
+    assert store.alerts() == []
 
     story = store.alert_story(number)
     assert story is not None
@@ -300,7 +300,7 @@ def test_a_schema_that_is_not_there_is_told_from_a_fault_within(empty_database_u
         with pytest.raises(SchemaMissingError, match="automon migrate") as no_function:
             store.next_delivery_in("ops")
         with pytest.raises(SchemaMissingError, match="automon migrate") as no_view:
-            store.active_alerts()
+            store.alerts()
         for raised in (no_function, no_view):
             assert f"the schema {schema}" in raised.value.message
     database.close()

@@ -57,6 +57,7 @@ TABLE alert_silences ROW LEVEL SECURITY
     ends_at timestamp with time zone NOT NULL
     created_by text NOT NULL
     reason text NOT NULL
+    ended_by text  -- Who ended it before its time; empty for one that has run its course.
     CONSTRAINT alert_silences_pkey PRIMARY KEY (id)
     CONSTRAINT ends_after_start CHECK ((ends_at >= starts_at))
     CREATE INDEX alert_silences_ends_at ON alert_silences USING btree (ends_at)
@@ -80,7 +81,7 @@ TABLE alert_transitions ROW LEVEL SECURITY
     note text
     CONSTRAINT alert_transitions_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES alerts(id) ON DELETE CASCADE
     CONSTRAINT alert_transitions_pkey PRIMARY KEY (id)
-    CONSTRAINT kind_is_known CHECK ((kind = ANY (ARRAY['opened'::text, 'escalated'::text, 'eased'::text, 'acknowledged'::text, 'reminded'::text, 'resolved'::text])))
+    CONSTRAINT kind_is_known CHECK ((kind = ANY (ARRAY['opened'::text, 'escalated'::text, 'eased'::text, 'acknowledged'::text, 'unacknowledged'::text, 'reminded'::text, 'resolved'::text]))) NOT VALID
     CREATE INDEX alert_transitions_alert ON alert_transitions USING btree (alert_id, id)
     CREATE UNIQUE INDEX alert_transitions_pkey ON alert_transitions USING btree (id)
 
@@ -139,6 +140,48 @@ TABLE blind_periods ROW LEVEL SECURITY
     CREATE UNIQUE INDEX blind_periods_pkey ON blind_periods USING btree (id)
 
 SEQUENCE blind_periods_id_seq
+
+TABLE config_changes ROW LEVEL SECURITY
+    -- What became of each edit of a config file (noticed at a start, by the watch or at a reload), each change by SQL past the file (sql), and what of that a service put back (sync). actor: of a file its owner, who need not have written it; else the user of the database session. changes: [{key, old, new, line}]; problems: [{line, column, key, message, allowed}].
+    id bigint NOT NULL DEFAULT nextval('config_changes_id_seq'::regclass)
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+    noticed_by text NOT NULL
+    outcome text NOT NULL DEFAULT 'accepted'::text
+    actor text NOT NULL
+    instance text
+    host text
+    path text
+    file_changed_at timestamp with time zone
+    changes jsonb NOT NULL DEFAULT '[]'::jsonb
+    problems jsonb NOT NULL DEFAULT '[]'::jsonb
+    CONSTRAINT config_changes_pkey PRIMARY KEY (id)
+    CONSTRAINT file_set_iff_judged_by_a_service CHECK (((noticed_by = ANY (ARRAY['start'::text, 'watch'::text, 'reload'::text])) = ((instance IS NOT NULL) AND (host IS NOT NULL) AND (path IS NOT NULL))))
+    CONSTRAINT noticed_by_is_known CHECK ((noticed_by = ANY (ARRAY['start'::text, 'watch'::text, 'reload'::text, 'sync'::text, 'sql'::text])))
+    CONSTRAINT outcome_is_known CHECK ((outcome = ANY (ARRAY['accepted'::text, 'rejected'::text])))
+    CONSTRAINT problems_iff_rejected CHECK (((outcome = 'rejected'::text) = (problems <> '[]'::jsonb)))
+    CREATE INDEX config_changes_at ON config_changes USING btree (at)
+    CREATE INDEX config_changes_instance ON config_changes USING btree (instance, id)
+    CREATE UNIQUE INDEX config_changes_pkey ON config_changes USING btree (id)
+
+SEQUENCE config_changes_id_seq
+
+TABLE config_files ROW LEVEL SECURITY
+    -- What each config file said when it was last accepted, by key and without secrets: what it says at the next start is compared with this.
+    host text NOT NULL
+    path text NOT NULL
+    accepted_at timestamp with time zone NOT NULL
+    entries jsonb NOT NULL
+    CONSTRAINT config_files_pkey PRIMARY KEY (host, path)
+    CREATE UNIQUE INDEX config_files_pkey ON config_files USING btree (host, path)
+
+TABLE config_in_force ROW LEVEL SECURITY
+    -- The thresholds and settings that a service put in force last. No row: none has.
+    only_row boolean NOT NULL DEFAULT true
+    synced_at timestamp with time zone NOT NULL
+    document jsonb NOT NULL
+    CONSTRAINT config_in_force_pkey PRIMARY KEY (only_row)
+    CONSTRAINT one_row CHECK (only_row)
+    CREATE UNIQUE INDEX config_in_force_pkey ON config_in_force USING btree (only_row)
 
 TABLE delivery_attempts ROW LEVEL SECURITY
     -- Every attempt to deliver: when it ended, how long it took, how it ended (unknown: it may have arrived), and what the other side answered, without secrets. abandoned: its sender ended before it could say.
@@ -636,6 +679,32 @@ VIEW v_active_alerts
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+VIEW v_alert_history
+    -- Alerts, the resolved ones too for as long as they are kept. at: when they were opened.
+    at timestamp with time zone
+    id bigint
+    alert_type text
+    source text
+    severity text
+    peak_severity text
+    summary text
+    resolved_at timestamp with time zone
+    resolved_by text
+    acknowledged_at timestamp with time zone
+    acknowledged_by text
+    open_seconds double precision
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_blind_periods
+    -- When automon saw nothing, and why.
+    at timestamp with time zone
+    ended_at timestamp with time zone
+    seconds double precision
+    why text
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
 VIEW v_deliveries
     -- Every message, newest first: to whom, about what, how it stands, how often it was tried, how many seconds it took, and why it has not arrived. One that was told in a digest stands as its digest does.
     id bigint
@@ -662,6 +731,26 @@ VIEW v_deliveries
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+VIEW v_error_hours
+    -- Errors by hour, component, type and severity, for as long as rollups are kept. at: the end of the hour.
+    at timestamp with time zone
+    component text
+    error_type text
+    severity text
+    errors bigint
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_error_minutes
+    -- Errors by minute, component, type and severity, of the last eight days. at: the end of the minute.
+    at timestamp with time zone
+    component text
+    error_type text
+    severity text
+    errors bigint
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
 VIEW v_error_summary
     -- The errors of the last 24 hours by component and type: counts by severity, about how many tasks are affected, first, last and newest message.
     component text
@@ -681,6 +770,58 @@ VIEW v_error_summary
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+VIEW v_host_history
+    -- What was seen of hosts, and of the limits of the containers that their samplers run in. disk_percent is that of the fullest disk.
+    at timestamp with time zone
+    host text
+    cpu_percent double precision
+    memory_percent double precision
+    swap_percent double precision
+    disk_percent double precision
+    load_per_core double precision
+    cpu_pressure_percent double precision
+    memory_pressure_percent double precision
+    io_pressure_percent double precision
+    received_bytes_per_second double precision
+    sent_bytes_per_second double precision
+    read_bytes_per_second double precision
+    written_bytes_per_second double precision
+    container_memory_limit_bytes double precision
+    container_cpu_limit_cores double precision
+    container_cpu_throttled_percent double precision
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_host_summary
+    -- Each host as it was last sampled within seven days.
+    host text
+    sampled_at timestamp with time zone
+    sample_age_seconds double precision
+    cpu_percent double precision
+    memory_percent double precision
+    swap_percent double precision
+    disk_percent double precision
+    load_per_core double precision
+    fullest_disk text
+    fullest_disk_free_bytes double precision
+    uptime_seconds double precision
+    container_memory_limit_bytes double precision
+    container_cpu_limit_cores double precision
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_job_runs
+    -- The runs of automon's own jobs: when, by which service, how they ended and how long they took.
+    at timestamp with time zone
+    job text
+    instance text
+    outcome text
+    seconds double precision
+    counts jsonb
+    error text
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
 VIEW v_performance_trends
     -- Each measurement by UTC hour over 24 hours: mean, extremes, percentiles (to about 2.5 percent), and the change against the hour before.
     metric_name text
@@ -697,6 +838,18 @@ VIEW v_performance_trends
     p99 double precision
     previous_avg_value double precision
     change_percent numeric
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_queue_history
+    -- What queues reported.
+    at timestamp with time zone
+    queue_name text
+    pending bigint
+    processing bigint
+    completed bigint
+    failed bigint
+    oldest_pending_seconds double precision
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
@@ -742,6 +895,17 @@ VIEW v_realtime_processing_status
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
+VIEW v_services
+    -- The services that run on this database, or ran within a day.
+    instance text
+    version text
+    started_at timestamp with time zone
+    beat_at timestamp with time zone
+    beat_age_seconds double precision
+    is_alive boolean
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
 VIEW v_system_health_summary
     -- Each component: its state and since when, its uptime over 24 hours, 7 and 30 days, its last failure and recovery.
     component_type text
@@ -760,6 +924,28 @@ VIEW v_system_health_summary
     last_failure_at timestamp with time zone
     last_failure_reason text
     last_recovered_at timestamp with time zone
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_task_hours
+    -- Ended tasks by hour, type and status, for as long as rollups are kept. at: the end of the hour.
+    at timestamp with time zone
+    task_type text
+    status text
+    tasks bigint
+    avg_seconds double precision
+    max_seconds double precision
+    GRANT SELECT TO automon_operator
+    GRANT SELECT TO automon_reader
+
+VIEW v_task_minutes
+    -- Ended tasks by minute, type and status, of the last eight days: how many, and how long they took. at: the end of the minute.
+    at timestamp with time zone
+    task_type text
+    status text
+    tasks bigint
+    avg_seconds double precision
+    max_seconds double precision
     GRANT SELECT TO automon_operator
     GRANT SELECT TO automon_reader
 
@@ -853,6 +1039,10 @@ FUNCTION cause_of(p_alert_type text, p_source text, p_evidence jsonb) RETURNS te
     PLPGSQL IMMUTABLE PARALLEL SAFE SET search_path=pg_catalog, pg_temp
     -- What alerts have in common that are told together, whatever their type: the most frequent error message without its numbers and ids, else the error type, the host, or the alert type.
 
+FUNCTION changes_near(p_at timestamp with time zone, p_but_alert_id bigint, p_limit integer) RETURNS TABLE(at timestamp with time zone, kind text, what text, alert_id bigint)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, services of automon; the nearest first.
+
 FUNCTION channel_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- automon_channel: whether a channel is stopped, or has failed for so long that its fallback speaks for it.
@@ -867,7 +1057,7 @@ FUNCTION channel_state(p_channel notification_channels, p_now timestamp with tim
 
 FUNCTION check_automon_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Checks automon's own channels, jobs and tables; answers how many alerts it changed.
+    -- Checks automon's own channels, jobs, tables and config files; answers how many alerts it changed.
 
 FUNCTION check_critical_error_alerts(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -935,6 +1125,10 @@ FUNCTION component_states_at(p_now timestamp with time zone) RETURNS TABLE(sourc
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The state of each component at a moment, how often it reported within seven days, and the mean seconds between two of those reports.
 
+FUNCTION config_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- automon_config: whether the newest edit of a living service's config file was rejected, by host.
+
 FUNCTION count_mistake(p_what text, p_value jsonb) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- AM004 invalid_number of what is counted, as a value.
@@ -965,7 +1159,7 @@ FUNCTION delete_expired_errors(p_now timestamp with time zone, p_limit integer) 
 
 FUNCTION delete_expired_records(p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
-    -- Deletes resolved alerts (not before their messages are out), digests and canaries, closed health intervals, job runs, silences and blind periods that have passed their term, at most a thousand of each. "more": of one of them there may be more.
+    -- Deletes resolved alerts (not before their messages are out), digests and canaries, closed health intervals, job runs, silences, blind periods and changes of the config that have passed their term, at most a thousand of each. "more": of one of them there may be more.
 
 FUNCTION deliveries_to_hand_on() RETURNS SETOF alert_deliveries
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -999,9 +1193,9 @@ FUNCTION end_of(p_step interval, p_at timestamp with time zone) RETURNS timestam
     SQL IMMUTABLE PARALLEL SAFE
     -- The end of the minute (or hour) that a moment lies in; one that is itself such an end belongs to the minute before it.
 
-FUNCTION end_silence(p_silence_id bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+FUNCTION end_silence(p_silence_id bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_by text DEFAULT NULL::text) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Ends a silence now; false when there is none of that number or it has ended.
+    -- Ends a silence now and keeps who did, by default the session's user; false when there is none of that number or it has ended.
     GRANT EXECUTE TO automon_operator
 
 FUNCTION end_status_mistake(p_value text) RETURNS jsonb
@@ -1029,6 +1223,10 @@ FUNCTION ensure_days_of_facts(p_table text, p_moments timestamp with time zone[]
 FUNCTION ensure_partitions(p_days_ahead integer DEFAULT 8, p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Makes the partitions of yesterday, today and the days ahead of every table of facts; answers how many were missing. Idempotent.
+
+FUNCTION entry_changes(p_old jsonb, p_new jsonb) RETURNS jsonb
+    PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
+    -- In which keys what a config file says differs from what it said: [{key, old, new, line}], of {key: {value, line}}.
 
 FUNCTION error_evidence(p_component text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1064,7 +1262,7 @@ FUNCTION evaluate_all(p_now timestamp with time zone DEFAULT now(), p_thresholds
 
 FUNCTION evaluate_automon(p_now timestamp with time zone DEFAULT now()) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- automon_channel, automon_job, automon_storage: how automon's own channels, jobs and tables are.
+    -- automon_channel, automon_job, automon_storage, automon_config: how automon's own channels, jobs, tables and config files are.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION evaluate_component_health(p_now timestamp with time zone DEFAULT now(), p_thresholds monitoring_thresholds[] DEFAULT NULL::monitoring_thresholds[]) RETURNS SETOF monitoring_finding
@@ -1180,9 +1378,24 @@ FUNCTION forget_source(p_kind text, p_name text) RETURNS boolean
     -- Stops watching a queue, a host or a component (type/name) that is gone for good: its silence is no alert any more. Its next report brings it back. False when it is not watched. Raises AM001.
     GRANT EXECUTE TO automon_operator
 
+FUNCTION get_alert_context(p_alert_id bigint, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, TimeZone=UTC
+    -- What explains an alert beside its story, as JSON: the thresholds that judge it, when it resolves and reminds, its trend over twelve hours, the silences that cover it, and what else changed near its beginning. NULL for a number that there is not.
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_alert_story(p_alert_id bigint) RETURNS jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- An alert as JSON, with each of its transitions and what became of their deliveries; NULL for a number that there is not.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_alert_trend(p_alert_type text, p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- How what an alert is about came to be, over twelve hours: {"of", "step_seconds", "values"}, oldest first, null where nothing was measured. NULL for alert types of which no history is kept (silence, running and response time).
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_alerts(p_open boolean DEFAULT true, p_source text DEFAULT NULL::text, p_severity text DEFAULT NULL::text, p_alert_type text DEFAULT NULL::text, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_unacknowledged boolean DEFAULT false, p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(id bigint, alert_type text, source text, severity text, status text, summary text, value double precision, threshold double precision, unit text, opened_at timestamp with time zone, age_seconds double precision, last_seen_at timestamp with time zone, clear_since timestamp with time zone, peak_severity text, peak_summary text, peak_at timestamp with time zone, acknowledged_at timestamp with time zone, acknowledged_by text, acknowledged_note text, silenced_until timestamp with time zone, last_told_at timestamp with time zone, resolved_at timestamp with time zone, resolved_by text, evidence jsonb)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The open alerts, worst first; or, with p_open false, also those that are resolved and still kept, newest first. Of one source, one type, a severity or worse (a resolved one counts at its worst), open or resolved since a moment, not acknowledged. age_seconds of a resolved one: how long it lasted.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_automon_health(p_now timestamp with time zone DEFAULT clock_timestamp()) RETURNS jsonb
@@ -1190,10 +1403,30 @@ FUNCTION get_automon_health(p_now timestamp with time zone DEFAULT clock_timesta
     -- Whether checks ran and messages leave, as JSON: what a service says to those who watch it from outside.
     GRANT EXECUTE TO automon_reader
 
+FUNCTION get_component_report(p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(source text, severity text, status text, since timestamp with time zone, reported_at timestamp with time zone, response_time_ms double precision, failure_reason text, is_silent boolean, alert_id bigint, alert_summary text, components bigint, ok_components bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The components, those in trouble first: state, since when, last report, response time in milliseconds, and whether they have fallen silent. components and ok_components count all of them, whatever the limit.
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION get_component_uptime(p_component_type text, p_component_name text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS double precision
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Percent of the known time within the window in which a component was not unhealthy; NULL when nothing is known. Silence counts neither way.
     GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_config_changes(p_limit integer DEFAULT 50) RETURNS TABLE(id bigint, at timestamp with time zone, noticed_by text, outcome text, actor text, host text, path text, file_changed_at timestamp with time zone, changes jsonb, problems jsonb)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The newest changes of the configuration, by files and by SQL, and the edits that were rejected. See the table config_changes.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_config_drift() RETURNS TABLE(kind text, name text, source text, level text, file_value double precision, database_value double precision, origin text, changed_at timestamp with time zone, changed_by text)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Thresholds and settings that were changed by SQL since a service put its config in force: what the file said, what is in force (NULL: not used), who changed it (NULL: unknown) and when. None as long as no service has brought a config.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_config_in_force() RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The thresholds and settings that checks work with now, since when a service has put its config in force, and what has drifted from it since, as JSON.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_dashboard_summary(p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
@@ -1204,6 +1437,62 @@ FUNCTION get_dashboard_summary(p_now timestamp with time zone DEFAULT now()) RET
 FUNCTION get_deliveries(p_channel text DEFAULT NULL::text, p_alert_id bigint DEFAULT NULL::bigint, p_digest_id bigint DEFAULT NULL::bigint, p_ids bigint[] DEFAULT NULL::bigint[], p_in_trouble boolean DEFAULT false, p_limit integer DEFAULT 50) RETURNS SETOF jsonb
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The rows of v_deliveries as JSON, newest first: of a channel, an alert, a digest, by their numbers, or only what has not arrived.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_error_causes(p_component text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_limit integer DEFAULT 50, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(component text, error_type text, signature text, errors bigint, is_estimate boolean, severity text, tasks bigint, first_at timestamp with time zone, last_at timestamp with time zone, sample_message text, sample_task_id text, causes bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The errors of a window by cause, the most frequent first: component, type, and message without its numbers and ids; how often, of how many tasks, first, last, and the newest message as a sample. Exact for the newest 2,000 errors of a component; beyond them the counts of several messages of one type are an estimate. causes counts all of them, whatever the limit.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_host_report(p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(host text, severity text, cpu_percent double precision, memory_percent double precision, disks jsonb, container jsonb, host_cpu_percent double precision, host_memory_percent double precision, sampled_at timestamp with time zone, is_silent boolean, alert_id bigint, alert_summary text, hosts bigint, ok_hosts bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The hosts, those in trouble first, as their last sample has them (CPU: mean of the newest five): cpu_percent and memory_percent of whichever has less left, a container's limit or the host; both by themselves in container and in host_cpu_percent and host_memory_percent; the disks, fullest first; and whether the samples have stopped. hosts and ok_hosts count all of them, whatever the limit.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_metrics(p_now timestamp with time zone DEFAULT clock_timestamp(), p_most integer DEFAULT 1000) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- What /metrics tells of the database, as JSON: automon itself, open alerts, tasks, errors, queues, components and hosts. At most so many names of each kind; what is beyond is "other" or counted in left_out. Moments in Unix time.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_queue_report(p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(queue_name text, severity text, pending bigint, processing bigint, oldest_pending_seconds double precision, in_per_minute double precision, out_per_minute double precision, change_per_minute double precision, seconds_to_empty double precision, reported_at timestamp with time zone, is_silent boolean, alert_id bigint, alert_summary text, queues bigint, ok_queues bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The queues, those in trouble first: what waits and since when, how much comes in and goes out a minute (of the newest 60 reports of an hour; NULL when queues do not say what they completed), in how many seconds it would be empty (NULL: not shrinking). queues and ok_queues count all of them, whatever the limit.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_silences(p_ended boolean DEFAULT false, p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(id bigint, alert_type text, source text, starts_at timestamp with time zone, ends_at timestamp with time zone, created_by text, reason text, ended_by text, is_active boolean, hidden_messages bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The silences in force, the first to end first: what, who, why, until when, and how many messages they have hidden; with p_ended also those that are over, and who ended them before their time.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_source_kinds(p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS text[]
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- What a name stands for, of component, task type, queue and host, by what was reported within a week. Empty: nothing of that name has reported.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_source_report(p_source text, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(alert_type text, source text, severity text, value double precision, unit text, summary text, rule jsonb, alert_id bigint, silences jsonb)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Every check of a source at a moment, firing or not: what it measures, the thresholds that judge it, the alert that is open. A value without number was not measured, summary says why. No row for a name that nothing has.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_sources(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(kind text, name text)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The names of what is watched: task types and components with errors of the last 24 hours, components (type/name), queues, hosts.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_status(p_limit integer DEFAULT 6, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, TimeZone=UTC
+    -- What is wrong and how the work goes, as JSON: the dashboard summary, the open alerts, worst first (the first few with their trend), and of tasks, queues, hosts and components those in trouble and a few others.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_task_details(p_task_type text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS jsonb
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, TimeZone=UTC
+    -- One task type, as JSON: what get_task_report says of it, its last twelve clock hours, the five that run longest now, and five late failures. NULL when nothing of it ended within the window or runs.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION get_task_report(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_limit integer DEFAULT NULL::integer, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, severity text, runs bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, running bigint, oldest_start timestamp with time zone, last_ended_at timestamp with time zone, last_status text, last_failed_at timestamp with time zone, last_error text, alert_id bigint, alert_summary text, task_types bigint, ok_task_types bigint)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- The task types of a window, those in trouble first: runs that ended, how many failed, percentiles of their seconds (to about 2.5 percent), what runs now, how the last run ended, the open alert. task_types and ok_task_types count all of them, whatever the limit.
     GRANT EXECUTE TO automon_reader
 
 FUNCTION get_task_statistics(p_task_type text DEFAULT NULL::text, p_window interval DEFAULT '24:00:00'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(task_type text, tasks bigint, completed bigint, failed bigint, cancelled bigint, failure_rate_percent double precision, avg_seconds double precision, p50_seconds double precision, p95_seconds double precision, p99_seconds double precision, max_seconds double precision, total_input_size numeric, total_output_size numeric, workers bigint, first_ended_at timestamp with time zone, last_ended_at timestamp with time zone)
@@ -1255,6 +1544,18 @@ FUNCTION hour_window(p_now timestamp with time zone) RETURNS jsonb
     SQL STABLE PARALLEL SAFE
     -- The part of an evidence that says which hour was measured.
 
+FUNCTION hourly_errors(p_component text, p_severities text[], p_now timestamp with time zone) RETURNS TABLE(step integer, errors bigint)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The errors of a component and some severities by clock hour, this one (step 0) and the eleven before.
+
+FUNCTION hourly_host_values(p_host text, p_measure text, p_mount text, p_now timestamp with time zone) RETURNS TABLE(step integer, value double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- CPU, memory or one disk of a host in percent, as the last sample of each of the last twelve hours has it; step 0 is the newest.
+
+FUNCTION hourly_tasks(p_task_type text, p_now timestamp with time zone) RETURNS TABLE(step integer, runs bigint, failed bigint, p95_seconds double precision)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The tasks of a type by clock hour, this one (step 0) and the eleven before: how many, how many failed, 95th percentile of their seconds. Without the cancelled ones.
+
 FUNCTION id_mistake(p_value text) RETURNS jsonb
     PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
     -- AM014 invalid_document of an id that is no UUID, as a value.
@@ -1282,6 +1583,8 @@ FUNCTION instance_is_gone(p_instance text, p_now timestamp with time zone) RETUR
 FUNCTION instance_lives(p_instance service_instances, p_now timestamp with time zone) RETURNS boolean
     SQL IMMUTABLE PARALLEL SAFE
     -- Whether a service has been heard of within the length of its lease.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION is_count(p_value jsonb) RETURNS boolean
     SQL IMMUTABLE PARALLEL SAFE
@@ -1335,6 +1638,10 @@ FUNCTION kind_mistake(p_fact jsonb) RETURNS jsonb
     PLPGSQL IMMUTABLE SET search_path=pg_catalog, pg_temp
     -- AM014 invalid_document of what is no known kind of fact, as a value.
 
+FUNCTION kinds_of_source(p_source text, p_now timestamp with time zone) RETURNS text[]
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- What a name stands for: task type, component with errors (both of the last 24 hours), component (type/name), queue, host; none for a name that nothing has.
+
 FUNCTION late_findings(p_began timestamp with time zone, p_ended timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The worst that was beyond its limits within a blind period, as far as it is recorded by now, and is no alert yet.
@@ -1346,6 +1653,10 @@ FUNCTION leave(p_instance text) RETURNS void
 FUNCTION left_unrepaired(p_alert alerts) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- What the end of an alert did not repair, as the part "left" of an evidence; empty when nothing is left.
+
+FUNCTION level_changes(p_alert_type text, p_source text, p_old jsonb, p_new jsonb) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The levels in which two rows of monitoring_thresholds differ, as config_changes keeps them. NULL: there is no row.
 
 FUNCTION lock_alerts() RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1372,6 +1683,38 @@ FUNCTION metrics_last_day(p_now timestamp with time zone) RETURNS TABLE(metric_n
     -- Each measurement by UTC hour, of this hour and the 23 before: mean, extremes, and 50th, 95th and 99th percentile (to about 2.5 percent).
     GRANT EXECUTE TO automon_operator
     GRANT EXECUTE TO automon_reader
+
+FUNCTION metrics_of_automon(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "automon" of get_metrics: its services, jobs, channels, rollups and partitions, and for how long it was blind.
+
+FUNCTION metrics_of_channels(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How each channel fares, the journal too: its state, what waits and since when, and what was given up within a day.
+
+FUNCTION metrics_of_components(p_now timestamp with time zone, p_most integer, OUT components jsonb, OUT left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "components" of get_metrics: the state of each; beyond a limit how many are in which, those in trouble named first.
+
+FUNCTION metrics_of_errors(p_now timestamp with time zone, p_most integer, OUT errors jsonb, OUT left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "errors" of get_metrics: those of an hour by component and severity, limited as the tasks are.
+
+FUNCTION metrics_of_hosts(p_now timestamp with time zone, p_most integer, OUT hosts jsonb, OUT disks jsonb, OUT left_out bigint, OUT disks_left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The parts "hosts" and "disks" of get_metrics: the newest sample of each host that was sampled within a day, the busiest and the fullest up to a limit.
+
+FUNCTION metrics_of_jobs(p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- How automon's own jobs ran last, within three days: when, how it ended, how long it took, and when one last succeeded.
+
+FUNCTION metrics_of_queues(p_now timestamp with time zone, p_most integer, OUT queues jsonb, OUT left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "queues" of get_metrics: the newest report of each queue that reported within a day; those beyond the longest added up.
+
+FUNCTION metrics_of_tasks(p_now timestamp with time zone, p_most integer, OUT tasks jsonb, OUT left_out bigint) RETURNS record
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The part "tasks" of get_metrics, by task type: what runs, what ended within an hour and how, and how long that took. Types beyond the busiest are one row, "other"; left_out: how many they are.
 
 FUNCTION metrics_since(p_hour timestamp with time zone) RETURNS TABLE(hour timestamp with time zone, metric_name text, metric_type text, component text, unit text, measurements bigint, total double precision, min_value double precision, max_value double precision, counts bigint[], means double precision[])
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, plan_cache_mode=force_custom_plan, enable_sort=off
@@ -1409,6 +1752,10 @@ FUNCTION negative_mistake(p_what text, p_value double precision) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- AM004 invalid_number of what cannot be negative, as a value.
 
+FUNCTION newest_failures(p_task_type text, p_window interval, p_limit integer, p_now timestamp with time zone) RETURNS TABLE(task_id text, worker_id text, start_time timestamp with time zone, end_time timestamp with time zone, duration_seconds double precision, current_step text, error_message text)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Late failures of a type: the last of each minute of this hour, and the last of each hour and duration before, the newest first.
+
 FUNCTION newest_tasks(p_task_type text, p_now timestamp with time zone, p_of text) RETURNS SETOF processing_metrics
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- The newest 1,000 tasks of a type of the last hour, for their failures or for their durations.
@@ -1417,6 +1764,10 @@ FUNCTION next_delivery_in(p_channel text) RETURNS interval
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- How long until it is worth to claim a delivery of the channel, as things stand: until its moment, its recipient's turn, or the end of the lease of one that is being sent. NULL when none waits or the channel is stopped.
 
+FUNCTION note_change_by_sql() RETURNS trigger
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Keeps in config_changes which session's user has changed a threshold or a setting past the config file, and how.
+
 FUNCTION note_channel_failure(p_channel text, p_claimed_at timestamp with time zone, p_error text, p_pause interval, p_stops boolean) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Remembers that a channel fails, and lets it rest for a pause; or stops it until somebody resumes it, which the other channels hear at once. The caller holds lock_alerts when it stops.
@@ -1424,6 +1775,10 @@ FUNCTION note_channel_failure(p_channel text, p_claimed_at timestamp with time z
 FUNCTION note_channel_success(p_channel text) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Remembers that a channel works.
+
+FUNCTION note_put_back(p_drift jsonb) RETURNS void
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Keeps in config_changes what of a drift, as get_config_drift has told it, is in force no more.
 
 FUNCTION note_sight(p_now timestamp with time zone, p_good_for interval, p_why text DEFAULT NULL::text) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1473,6 +1828,12 @@ FUNCTION prepare_for_facts(p_facts mixed_fact[]) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Takes the lock and makes the partitions that these facts need.
 
+FUNCTION preview_silence(p_source text, p_alert_type text DEFAULT '*'::text, p_window interval DEFAULT '7 days'::interval, p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(messages bigint, alerts bigint, low bigint, medium bigint, high bigint, critical bigint, worst_alert_id bigint, worst_source text, worst_severity text, worst_summary text, worst_opened_at timestamp with time zone)
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- What a silence would have hidden within the window, as far as alerts are still kept: messages, alerts by their worst severity, and the worst of them.
+    GRANT EXECUTE TO automon_operator
+    GRANT EXECUTE TO automon_reader
+
 FUNCTION queue_evidence(p_queue_name text, p_now timestamp with time zone) RETURNS jsonb
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- How a queue came to be as long as it is: an hour's beginning and end, its oldest task, what was done, and the trend of six hours.
@@ -1512,6 +1873,10 @@ FUNCTION rebuild_rollups(p_now timestamp with time zone DEFAULT now()) RETURNS j
 FUNCTION record_blindness(p_source text, p_began timestamp with time zone, p_ended timestamp with time zone, p_summary text) RETURNS bigint
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Keeps a time in which nobody or one service watched nothing as an alert that is over, and has its end told, once. The caller holds lock_alerts.
+
+FUNCTION record_config_judgements(p_instance text, p_host text, p_path text, p_judgements jsonb) RETURNS integer
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Keeps what a service has judged of its file, oldest first: [{at, noticed_by, actor, file_changed_at, and problems, or entries {key: {value, line}} with changes]}]. Without changes they are what differs from the entries known of that host and path. Opens or resolves the alert automon_config by the last one. Answers how many said something new.
 
 FUNCTION record_error(p_task_id text, p_error_type text, p_severity text, p_error_message text, p_component text DEFAULT NULL::text, p_stack_trace text DEFAULT NULL::text, p_context jsonb DEFAULT NULL::jsonb, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1692,6 +2057,10 @@ FUNCTION route_transition(p_transition_id bigint, p_at timestamp with time zone)
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Writes a delivery of a transition for each channel and recipient that is to hear of it, and answers how many; those that exist stay as they are. The caller has hand_on_deliveries pass on what a failing channel cannot say.
 
+FUNCTION rule_of(p_alert_type text, p_source text) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The thresholds that judge a source, as JSON: of the source itself, else of every source (*), and where they come from. NULL for an alert type without any.
+
 FUNCTION run_monitoring_checks(p_now timestamp with time zone DEFAULT now()) RETURNS integer
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- All checks in one pass, after the rollups, what was recorded late of a blind period, and the partitions of the coming days; answers how many alerts it changed. What the service runs every five minutes.
@@ -1748,9 +2117,17 @@ FUNCTION silence_alerts(p_source text, p_duration interval, p_reason text DEFAUL
     -- Sends no messages about a source (* for every one) for a while; alerts are still opened and kept, and told when the silence ends and they still stand. Answers the silence's number. Raises AM001, AM005.
     GRANT EXECUTE TO automon_operator
 
+FUNCTION silences_of(p_alert_type text, p_source text, p_now timestamp with time zone) RETURNS jsonb
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The silences that cover an alert at a moment, as JSON.
+
 FUNCTION sketch(p_name text) RETURNS bit
     SQL IMMUTABLE PARALLEL SAFE
     -- A set of names as a bitmap, one bit a name, to be united by bit_or; count_sketched tells how many names there were.
+
+FUNCTION stamp_change_by_sql() RETURNS trigger
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Says of a row that an UPDATE has changed and not said so that SQL has changed it, and when.
 
 FUNCTION start_task_tracking(p_task_id text, p_task_type text, p_input_size bigint DEFAULT NULL::bigint, p_worker_id text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1781,7 +2158,7 @@ FUNCTION sync_channels(p_channels jsonb) RETURNS void
 
 FUNCTION sync_configuration(p_config jsonb) RETURNS void
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
-    -- Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on, fallback, fallback_after_seconds, fingerprint}]}. Idempotent. Raises AM004, AM012.
+    -- Puts a config in force, in one transaction: {"thresholds": [{alert_type, source, low, medium, high, critical}], "settings": {name: number}, "channels": [{name, recipients, min_severity, notify_on, fallback, fallback_after_seconds, fingerprint}]}. What was set by SQL is put back, and that is kept in config_changes. Idempotent. Raises AM004, AM012.
 
 FUNCTION take_back_abandoned_deliveries(p_channel text, p_now timestamp with time zone) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
@@ -1808,6 +2185,10 @@ FUNCTION tell_of_blindness(p_now timestamp with time zone) RETURNS void
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
     -- Tells of each blind period that lasted for alerts.blind_after_seconds, once, a few seconds after its end.
 
+FUNCTION tell_of_config(p_host text, p_is_right boolean, p_now timestamp with time zone) RETURNS integer
+    PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp
+    -- Opens the alert about a host's config at once, or resolves it when the file is right; answers how many alerts changed. The caller holds lock_alerts.
+
 FUNCTION tell_of_trouble() RETURNS trigger
     PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- Tells services, once a transaction, that something was recorded that should be judged at once.
@@ -1819,6 +2200,10 @@ FUNCTION tend_deliveries(p_now timestamp with time zone DEFAULT now()) RETURNS j
 FUNCTION term_ended(p_now timestamp with time zone, p_days double precision) RETURNS timestamp with time zone
     SQL IMMUTABLE PARALLEL SAFE
     -- The moment before which everything is past a term of that many days.
+
+FUNCTION threshold_drift(p_thresholds jsonb) RETURNS TABLE(alert_type text, source text, level text, file_value double precision, database_value double precision, origin text, updated_at timestamp with time zone)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- Where the thresholds in force differ from those of a list [{alert_type, source, low, medium, high, critical}], level by level. NULL: the level is not used.
 
 FUNCTION thresholds_in_force() RETURNS monitoring_thresholds[]
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
@@ -1835,6 +2220,11 @@ FUNCTION transition_message(p_delivery alert_deliveries) RETURNS jsonb
 FUNCTION trend(p_of text, p_step interval, p_values double precision[]) RETURNS jsonb
     SQL STABLE PARALLEL SAFE
     -- The part of an evidence that shows how a value came about: oldest first, one value a step, null where nothing was measured.
+
+FUNCTION unacknowledge_alert(p_alert_id bigint, p_by text DEFAULT NULL::text, p_note text DEFAULT NULL::text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS boolean
+    PLPGSQL VOLATILE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- Gives an alert back that was acknowledged: it is nobody's, and reminders go on. Who had it stays in its story; no channel is told. False when it is not acknowledged or is resolved. Raises AM009.
+    GRANT EXECUTE TO automon_operator
 
 FUNCTION unindexed_days(p_index text, p_table text) RETURNS TABLE(leaf oid, day date, is_used boolean)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1895,3 +2285,7 @@ FUNCTION watch_facts(p_now timestamp with time zone DEFAULT now()) RETURNS integ
 FUNCTION who_holds(p_table text, p_now timestamp with time zone) RETURNS text
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
     -- Who keeps the expired days of a table from going at this moment: sessions that have it open, the oldest first, and views of somebody's own. NULL: nobody.
+
+FUNCTION worst_open_alerts(p_alert_types text[]) RETURNS TABLE(source text, severity text, alert_id bigint, alert_type text, summary text)
+    PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
+    -- The worst open alert of some types for each source.

@@ -24,7 +24,7 @@ from tests.support.sessions import connect
 # The end of the last quarter of an hour: what happened within it is of one hour in every time zone.
 NOW = datetime.fromtimestamp(datetime.now(UTC).timestamp() // 900 * 900, UTC)
 ISO = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
-AGES = re.compile(r".*(age_seconds|seconds_ago|^oldest_running_seconds|uptime_\w+|latency_seconds)$")
+AGES = re.compile(r".*(age_seconds|seconds_ago|^oldest_running_seconds|uptime_\w+|latency_seconds|^open_seconds)$")
 
 Answers = dict[str, Any]
 MakeDatabase = Callable[..., str]

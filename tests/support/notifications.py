@@ -359,6 +359,7 @@ def message(notification: Notification = OPENED, guidance: Guidance = GUIDANCE) 
 # Every message that the service sends, by the name of its golden file.
 MESSAGES = {
     **{kind: message(notification) for kind, notification in LIFE.items()},
+    "unguided": message(OPENED, Guidance()),
     "blind": message(BLIND, Guidance()),
     "channel": message(CHANNEL_FAILS, Guidance()),
     **{name: compose_digest(digest, CONTEXT) for name, digest in DIGESTS.items()},

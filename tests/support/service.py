@@ -47,6 +47,8 @@ def make_config(**sections: Any) -> Document:
             "slack": {"type": "slack", "optional": True, "webhook_url": "$env:SLACK_WEBHOOK_URL"},
             "email": {"type": "email", "optional": True, "url": "$env:AUTOMON_EMAIL_URL"},
         },
+        # Services of other tests, and this machine's own, may have the port that is shipped.
+        "http": {"listen": None},
         "database": {"url": "$env:DATABASE_URL"},
     }
     for name, section in sections.items():

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automon.models import Digest, DigestCause, DigestEntry, Guidance, Severity, TransitionKind
-from notifiers import slack
+from notifiers import slack, words
 from notifiers.digest import compose_digest
 from notifiers.message import Line, Message, MessageContext
 from notifiers.notice import compose_canary, compose_outage, compose_test
 from notifiers.plain import headline, plain_body, plain_lines, plain_text
-from notifiers.text import Code, Link, Moment
+from notifiers.text import Code, Link, Moment, Text
 from notifiers.transition import compose
 from notifiers.words import Label
 from tests.support.notifications import (
@@ -103,16 +103,51 @@ def test_an_identity_stays_the_same_over_the_life_of_an_alert() -> None:
     assert {message(one).identity for one in LIFE.values()} == {"invoice-sync: error rate (#41)"}
 
 
-def test_guidance_is_never_invented() -> None:
+def test_guidance_is_never_invented_beyond_automons_own_runbook() -> None:
     said = message(OPENED, Guidance())
     assert shown(said, Label.IMPACT) == []
+    assert next_line(said) == (Code("automon runbook error_rate"),)
+
+
+def next_line(said: Message) -> Text:
+    (line,) = [line for line in said.lines if line.label is Label.NEXT]
+    return line.text
+
+
+@pytest.mark.parametrize("alert_type", words.ALERT_TYPES)
+@pytest.mark.parametrize("base", ["https://wiki.acme.example/runbooks", "https://wiki.acme.example/runbooks/"])
+def test_a_message_links_to_the_runbook_of_its_alert_type_where_they_are_published(base: str, alert_type: str) -> None:
+    context = replace(CONTEXT, runbooks=base)
+    said = compose(replace(OPENED, alert_type=alert_type, evidence={}), Guidance(), context)
+    assert next_line(said) == (Link(f"https://wiki.acme.example/runbooks/{alert_type}", "runbook"),)
+
+
+def test_a_runbook_of_the_guidance_goes_before_automons_own_and_a_next_step_does_not() -> None:
+    context = replace(CONTEXT, runbooks="https://wiki.acme.example/runbooks")
+    assert next_line(compose(OPENED, Guidance(runbook="page 3"), context)) == ("page 3",)
+    assert next_line(message(OPENED, Guidance(next_step="Call Bo."))) == (
+        "Call Bo.",
+        " · ",
+        Code("automon runbook error_rate"),
+    )
+
+
+def test_an_alert_type_of_a_later_version_has_no_runbook_here() -> None:
+    said = message(replace(OPENED, alert_type="moon_phase"), Guidance())
     assert shown(said, Label.NEXT) == []
+
+
+def test_news_about_automon_itself_that_are_no_open_alert_name_the_runbook_too() -> None:
+    context = replace(CONTEXT, runbooks="https://wiki.acme.example/runbooks")
+    page = Link("https://wiki.acme.example/runbooks/automon_blind", "runbook")
+    assert next_line(compose_outage(OUTAGE, context))[-1] == page
+    assert compose(BLIND, Guidance(), context).lines[-1].text[-1] == page
+    assert page not in compose(RESOLVED, Guidance(), context).lines[-1].text
 
 
 def test_an_address_in_the_guidance_is_a_link_and_its_full_stop_is_not() -> None:
     said = message(OPENED, Guidance(next_step="Look at https://wiki.acme.example/a. Then restart."))
-    (line,) = [line for line in said.lines if line.label is Label.NEXT]
-    assert line.text == ("Look at ", Link("https://wiki.acme.example/a"), ". Then restart.")
+    assert next_line(said)[:3] == ("Look at ", Link("https://wiki.acme.example/a"), ". Then restart.")
 
 
 def test_a_runbook_that_is_no_address_is_shown_as_words() -> None:
@@ -305,12 +340,13 @@ def test_a_message_that_was_meant_for_another_channel_says_so_before_how_to_stop
 
 
 def test_automon_knows_a_next_step_about_itself() -> None:
-    (line,) = [line for line in message(CHANNEL_FAILS, Guidance()).lines if line.label is Label.NEXT]
-    assert line.text == (Code("automon channels resume slack"),)
+    said = next_line(message(CHANNEL_FAILS, Guidance()))
+    assert said == (Code("automon channels resume slack"), " · ", Code("automon runbook automon_channel"))
 
 
 def test_what_the_config_says_to_do_goes_before_what_automon_knows() -> None:
-    assert shown(message(CHANNEL_FAILS, Guidance(next_step="Call Bo.")), Label.NEXT) == ["Call Bo."]
+    step = message(CHANNEL_FAILS, Guidance(next_step="Call Bo."))
+    assert shown(step, Label.NEXT) == ["Call Bo. · automon runbook automon_channel"]
     runbook = message(CHANNEL_FAILS, Guidance(runbook="https://wiki.acme.example/slack"))
     assert shown(runbook, Label.NEXT) == ["automon channels resume slack · https://wiki.acme.example/slack"]
 
@@ -326,7 +362,7 @@ def test_what_the_config_says_to_do_goes_before_what_automon_knows() -> None:
 )
 def test_no_other_command_becomes_a_next_step(alert_type: str, command: object) -> None:
     said = message(replace(CHANNEL_FAILS, alert_type=alert_type, evidence={"next": command}), Guidance())
-    assert shown(said, Label.NEXT) == []
+    assert shown(said, Label.NEXT) == [f"automon runbook {alert_type}"]
 
 
 def test_the_end_of_blindness_says_how_long_what_is_unknown_and_what_comes_late() -> None:
@@ -336,7 +372,7 @@ def test_the_end_of_blindness_says_how_long_what_is_unknown_and_what_comes_late(
         "Open     3 h 30 min, 14:02 → 17:32",
         "Seen     about 420 reports of 7 sources are unknown",
         "Left     what is recorded late is judged late",
-        "Look     automon explain 44",
+        "Look     automon explain 44 · automon runbook automon_blind",
     ]
 
 
@@ -496,7 +532,7 @@ def test_an_outage_says_why_what_it_means_and_that_it_ends_by_itself() -> None:
     assert plain_body(said).split("\n") == [
         "Impact   nothing is checked, and no alert can be raised or delivered until it is back",
         'Seen     connection failed: connection to server at "10.0.0.5", port 5432 failed: Connection refused',
-        "Next     automon goes on by itself when the database answers, and tells how long it was blind",
+        f"Next     {words.OUTAGE_NEXT} · automon runbook automon_blind",
         "",
         "automon on ops-1 · since 14:00 CET",
     ]

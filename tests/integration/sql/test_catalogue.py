@@ -27,6 +27,8 @@ CORE_TABLES = {
 VIEWS = {
     "v_realtime_processing_status", "v_error_summary", "v_system_health_summary", "v_queue_performance", "v_performance_trends", "v_active_alerts",
     "v_deliveries",
+    "v_task_minutes", "v_task_hours", "v_error_minutes", "v_error_hours", "v_queue_history", "v_host_history", "v_host_summary", "v_alert_history", "v_job_runs", "v_services",
+    "v_blind_periods",
 }  # fmt: skip
 # What rollups read, for the owner alone.
 INNER_VIEWS = {"task_facts", "error_facts", "metric_facts"}

@@ -14,7 +14,7 @@ from tests.support.calls import DAY, HOUR, MINUTE, NOON, Calls, channel
 NOW = NOON  # of a clean-up
 NOTHING = {
     "alerts_deleted": 0, "health_intervals_deleted": 0, "job_runs_deleted": 0, "silences_deleted": 0, "deliveries_deleted": 0, "blind_periods_deleted": 0,
-    "sources_forgotten": 0, "errors_deleted": 0, "hours_deleted": 0, "partitions_dropped": 0, "partitions_in_use": 0, "dropped_by_table": {}, "bytes_freed": 0,
+    "config_changes_deleted": 0, "sources_forgotten": 0, "errors_deleted": 0, "hours_deleted": 0, "partitions_dropped": 0, "partitions_in_use": 0, "dropped_by_table": {}, "bytes_freed": 0,
     "rows_dropped_estimated": 0, "another_runs": False, "more": False,
 }  # fmt: skip
 LEFT = {"oldest_day", "past_term_days"}
