@@ -276,9 +276,7 @@ def test_it_is_started_again_when_nobody_tries_to_send_what_waits(
             wait_until(lambda: automon.show("NRestarts") != "0", what="a new start")
         finally:
             automon.lab.run("systemctl", "stop", "automon")
-            database.ask(
-                "UPDATE alert_deliveries SET status = 'failed', finished_at = now() WHERE status = 'pending'"
-            )
+            database.ask("UPDATE alert_deliveries SET status = 'failed', finished_at = now() WHERE status = 'pending'")
             database.ask("UPDATE notification_channels SET next_send_at = now(), pause = interval '0'")
 
 
