@@ -150,7 +150,7 @@ BEGIN
         WHEN 'component_health' THEN
             v_of := '0 healthy, 1 degraded, 2 unhealthy';
             SELECT array_agg(s.worst ORDER BY s.step DESC) INTO v_values FROM (
-                SELECT b.step, max(CASE h.status WHEN 'unhealthy' THEN 2.0 WHEN 'degraded' THEN 1.0 ELSE 0.0 END)::double precision AS worst FROM generate_series(0, 11) AS b (step)
+                SELECT b.step, max(CASE h.status WHEN 'unhealthy' THEN 2.0 WHEN 'degraded' THEN 1.0 WHEN 'healthy' THEN 0.0 END)::double precision AS worst FROM generate_series(0, 11) AS b (step)
                 LEFT JOIN public.system_health h ON h.component_type = split_part(p_source, '/', 1) AND h.component_name = substr(p_source, length(split_part(p_source, '/', 1)) + 2)
                     AND h.started_at <= p_now - b.step * c_hour AND (h.ended_at IS NULL OR h.ended_at > p_now - (b.step + 1) * c_hour)
                 GROUP BY b.step) AS s;
@@ -186,20 +186,25 @@ BEGIN
         (SELECT a.opened_at AS at, 'alert' AS kind, a.source || ': ' || a.peak_summary AS what, a.id AS alert_id FROM public.alerts a
          WHERE a.opened_at BETWEEN v_from AND v_to AND a.id IS DISTINCT FROM p_but_alert_id ORDER BY abs(extract(epoch FROM a.opened_at - p_at)) LIMIT p_limit)
         UNION ALL
-        -- A state that ended is a change; its index by end finds it, and the next one says to what.
-        (SELECT h.ended_at, 'component', format('%s/%s was %s, is %s', h.component_type, h.component_name, h.status, n.status) || COALESCE(': ' || NULLIF(n.failure_reason, ''), ''), NULL::bigint
-         FROM public.system_health h CROSS JOIN LATERAL (
-            SELECT x.status, x.failure_reason FROM public.system_health x
-            WHERE x.component_type = h.component_type AND x.component_name = h.component_name AND x.started_at >= h.ended_at ORDER BY x.started_at LIMIT 1) AS n
-         WHERE h.ended_at BETWEEN v_from AND v_to AND n.status <> h.status ORDER BY abs(extract(epoch FROM h.ended_at - p_at)) LIMIT p_limit)
+        (SELECT n.started_at, 'component', format('%s/%s was %s, is %s', n.component_type, n.component_name, h.status, n.status) || COALESCE(': ' || NULLIF(n.failure_reason, ''), ''), NULL::bigint
+         FROM public.system_health n CROSS JOIN LATERAL (
+            SELECT x.status FROM public.system_health x
+            WHERE x.component_type = n.component_type AND x.component_name = n.component_name AND x.started_at < n.started_at ORDER BY x.started_at DESC LIMIT 1) AS h
+         WHERE n.started_at BETWEEN v_from AND v_to AND (n.ended_at IS NULL OR n.ended_at >= v_from) AND n.status <> h.status
+         ORDER BY abs(extract(epoch FROM n.started_at - p_at)) LIMIT p_limit)
         UNION ALL
         SELECT i.started_at, 'automon', 'a service started: ' || split_part(i.instance, ':', 1) || ', ' || i.version, NULL::bigint FROM public.service_instances i WHERE i.started_at BETWEEN v_from AND v_to
+        UNION ALL
+        (SELECT g.at, 'config', CASE g.outcome WHEN 'rejected' THEN 'an edit of the config was rejected'
+                ELSE (SELECT string_agg(format('%s: %s -> %s', e.change->>'key', COALESCE(e.change->>'old', 'nothing'), COALESCE(e.change->>'new', 'nothing')), ', ' ORDER BY e.number)
+                      FROM jsonb_array_elements(g.changes) WITH ORDINALITY AS e (change, number) WHERE e.number <= 2) END || ', by ' || g.actor, NULL::bigint
+         FROM public.config_changes g WHERE g.at BETWEEN v_from AND v_to AND (g.outcome = 'rejected' OR g.changes <> '[]') ORDER BY abs(extract(epoch FROM g.at - p_at)) LIMIT p_limit)
         UNION ALL
         (SELECT b.began_at, 'automon', 'was blind: ' || b.why, b.alert_id FROM public.blind_periods b WHERE b.ended_at >= v_from AND b.began_at <= v_to AND b.is_told AND b.alert_id IS NOT NULL LIMIT p_limit)
     ) AS c ORDER BY abs(extract(epoch FROM c.at - p_at)) LIMIT p_limit;
 END
 $body$;
-COMMENT ON FUNCTION changes_near(timestamptz, bigint, integer) IS 'What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, services of automon; the nearest first.';
+COMMENT ON FUNCTION changes_near(timestamptz, bigint, integer) IS 'What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, the configuration, services of automon; the nearest first.';
 
 CREATE OR REPLACE FUNCTION silences_of(p_alert_type text, p_source text, p_now timestamptz) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -338,7 +343,7 @@ BEGIN
         s.last_end, s.last_status, s.last_failure,
         (SELECT h.error_message FROM public.processing_metrics_history h WHERE h.end_time = s.last_failure AND h.task_type = s.task_type AND h.status = 'failed' LIMIT 1),
         s.alert_id, s.summary, s.types, s.ok_types
-    FROM shown s LEFT JOIN LATERAL (SELECT public.percentiles_of(s.counts, s.means, '{0.5,0.95,0.99}') AS seconds WHERE s.counts IS NOT NULL) AS p ON true
+    FROM shown s LEFT JOIN LATERAL (SELECT CASE WHEN s.counts IS NOT NULL THEN public.percentiles_of(s.counts, s.means, '{0.5,0.95,0.99}') END AS seconds) AS p ON true
     ORDER BY public.severity_rank(s.severity) DESC NULLS LAST, (s.last_status = 'failed') DESC NULLS LAST, s.failed::numeric / NULLIF(s.runs, 0) DESC NULLS LAST, s.runs DESC NULLS LAST, s.task_type;
 END
 $body$;

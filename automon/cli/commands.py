@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -108,6 +109,10 @@ class Commands(click.Group):
         formatter.write("\nautomon COMMAND --help says more, with an example.\n")
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout.encoding.lower() != "utf-8":
+            from automon.cli.theme import show_letters_instead
+
+            show_letters_instead(sys.stdout, sys.stderr)
         try:
             return super().invoke(ctx)
         except ConfigError as error:

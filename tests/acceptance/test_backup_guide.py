@@ -188,7 +188,7 @@ def test_a_backup_is_tried_beside_and_leaves_nothing(
     done = shell("set -e\n" + script, checkout, around)
 
     assert 0 == done.returncode, done.stderr
-    assert "AUTOMON HAS NOT CHECKED YET" in done.stdout
+    assert "AUTOMON HAS NOT CHECKED YET" in done.stdout, done.stderr
     assert "1" == done.stdout.splitlines()[-1]
 
 

@@ -71,8 +71,6 @@ def follow(blocks: list[Block], terminal: Terminal, service: RunningService, che
                 (checkout / "work.py").write_text(block.text, encoding="utf-8")
             case "sh":
                 last = terminal.type(block.text)
-                if "kill -HUP" in block.text:
-                    service.wait_for("config_accepted")
             case "text":
                 if block.text.strip() not in last:
                     service.wait_for(block.text.strip(), seconds=30)

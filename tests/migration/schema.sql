@@ -1041,7 +1041,7 @@ FUNCTION cause_of(p_alert_type text, p_source text, p_evidence jsonb) RETURNS te
 
 FUNCTION changes_near(p_at timestamp with time zone, p_but_alert_id bigint, p_limit integer) RETURNS TABLE(at timestamp with time zone, kind text, what text, alert_id bigint)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
-    -- What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, services of automon; the nearest first.
+    -- What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, the configuration, services of automon; the nearest first.
 
 FUNCTION channel_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
