@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -12,52 +13,56 @@ from automon.cli.options import EXIT_CANNOT_READ
 from automon.cli.suggestions import did_you_mean
 from automon.errors import EXIT_CONFIG, AutomonError, ConfigError
 
-# In the order in which a newcomer needs them: a chapter, its commands, and the modules of automon.cli that hold them.
+# In the order in which a newcomer needs them: a chapter, its commands, the modules of automon.cli that hold them, and a
+# line of at most 60 cells.
 CONTENTS = {
     "Set it up": {
-        "setup": "setup_commands",
-        "doctor": "doctor_commands",
-        "completion": "completion_commands",
+        "setup": ("setup_commands", "database, Slack and email, proved by a real alert"),
+        "doctor": ("doctor_commands", "check all that automon depends on, and how to mend it"),
+        "completion": ("completion_commands", "complete commands and names in bash, zsh or fish"),
     },
     "Run it": {
-        "run": "service_commands",
-        "database": "database_commands",
-        "migrate": "service_commands",
-        "rebuild-rollups": "service_commands",
+        "run": ("service_commands", "the service, in the foreground"),
+        "database": ("database_commands", "a PostgreSQL of automon's own, in the foreground"),
+        "migrate": ("service_commands", "bring the database to this version's schema"),
+        "rebuild-rollups": ("service_commands", "make the sums by minute and hour anew"),
     },
     "Configuration": {
-        "check-config": "config_commands",
-        "config": "config_commands",
+        "check-config": ("config_commands", "all that is wrong with the config file"),
+        "config": ("config_commands", "what is in force and why, what changed, what SQL changed"),
     },
     "See what is wrong": {
-        "status": "status_commands",
-        "top": "status_commands",
-        "alerts": "alert_commands",
-        "explain": "alert_commands",
-        "runbook": "runbook",
+        "status": ("status_commands", "everything on one screen"),
+        "top": ("status_commands", "the same, live, with keys to act"),
+        "alerts": ("alert_commands", "open alerts, worst first, or their history"),
+        "explain": ("alert_commands", "why an alert fired, or why a source has none"),
+        "runbook": ("runbook", "what to do about a kind of alert"),
     },
     "Take it in hand": {
-        "ack": "hand_commands",
-        "unack": "hand_commands",
-        "resolve": "hand_commands",
-        "silence": "hand_commands",
-        "silences": "hand_commands",
-        "unsilence": "hand_commands",
+        "ack": ("hand_commands", "stop the reminders of an alert"),
+        "unack": ("hand_commands", "give it back"),
+        "resolve": ("hand_commands", "end an alert by hand"),
+        "silence": ("hand_commands", "send nothing about a source for a while"),
+        "silences": ("hand_commands", "what is silenced until when, by whom, why"),
+        "unsilence": ("hand_commands", "end a silence before its time"),
     },
     "Look at the work": {
-        "tasks": "work_commands",
-        "errors": "work_commands",
-        "queues": "work_commands",
-        "hosts": "work_commands",
+        "tasks": ("work_commands", "task types, those in trouble first"),
+        "errors": ("work_commands", "errors, grouped by cause"),
+        "queues": ("work_commands", "what waits, what comes in and goes out"),
+        "hosts": ("work_commands", "CPU, memory, disks, container limits"),
     },
     "Messages": {
-        "deliveries": "delivery_commands",
-        "channels": "delivery_commands",
-        "send-test": "delivery_commands",
-        "canary": "delivery_commands",
+        "deliveries": ("delivery_commands", "messages, and what became of each"),
+        "channels": ("delivery_commands", "how each channel fares; take one up again"),
+        "send-test": ("delivery_commands", "a test message, past the database"),
+        "canary": ("delivery_commands", "a marked message on the way of alerts, until it arrives"),
+    },
+    "Take data out": {
+        "export": ("export_commands", "facts as CSV, JSON lines or Parquet"),
     },
 }
-MODULES = {name: module for chapter in CONTENTS.values() for name, module in chapter.items()}
+MODULES = {name: module for chapter in CONTENTS.values() for name, (module, _) in chapter.items()}
 
 # The schema's own errors, insufficient_privilege, and what only a replica refuses: to write, and to read on while it
 # repeats a change that takes away what is being read.
@@ -96,15 +101,18 @@ class Commands(click.Group):
             ctx.fail(f"No such command {name!r}.{did_you_mean(name, MODULES)}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's shape
         widest = max(map(len, MODULES))
-        for chapter, names in CONTENTS.items():
-            commands = [(name, self.get_command(ctx, name)) for name in names]
-            rows = [(name.ljust(widest), command.get_short_help_str(limit=70)) for name, command in commands if command]
+        for chapter, commands in CONTENTS.items():
             with formatter.section(chapter):
-                formatter.write_dl(rows)
+                formatter.write_dl([(name.ljust(widest), about) for name, (_, about) in commands.items()])
+        formatter.write("\nautomon COMMAND --help says more, with an example.\n")
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout.encoding.lower() != "utf-8":
+            from automon.cli.theme import show_letters_instead
+
+            show_letters_instead(sys.stdout, sys.stderr)
         try:
             return super().invoke(ctx)
         except ConfigError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from automon.cli.commands import CONTENTS
 from automon.cli.commands import main as automon
 
 PAGE_FILE = Path("docs/reference/cli.md")
@@ -34,8 +35,12 @@ Which database is used: the one behind `--database-url`, else that of the config
 `automon status`, `automon alerts`, `automon channels` and `automon canary` have codes of their own, which a monitoring
 plugin can use as they are.
 
-Messages and tables go to stdout, errors and hints to stderr. With `--json` stdout is one JSON object with a
-`schema_version`. `automon run` logs to stderr: readable lines on a terminal, JSON elsewhere, or what the variable
+Messages and tables go to stdout, errors and hints to stderr; where there is nothing to show, stdout stays empty. With
+`--json` stdout is one JSON object with a `schema_version`, with `--plain` one record a line, its fields separated by tabs
+and its times in UTC. [Pictures](../screens.md) of the rest.
+
+Times are those of your zone (`TZ`). Colours are shown on a terminal, never where `NO_COLOR` is set or `TERM` is `dumb`,
+elsewhere with `CLICOLOR_FORCE=1`; `--color` overrules these. Well is blue; `AUTOMON_THEME=classic` makes it green. `automon run` logs to stderr: readable lines on a terminal, JSON elsewhere, or what the variable
 `AUTOMON_LOG_FORMAT` says (`console` or `json`).
 
 | command | what it does |
@@ -44,13 +49,16 @@ Messages and tables go to stdout, errors and hints to stderr. With `--json` stdo
 
 
 def reference_page() -> str:
-    """Write the page about every command in the order of the alphabet, a group's own commands behind it."""
-    commands = list(_commands(automon))
-    summary = [
-        f"| [`{name}`](#automon-{name.replace(' ', '-')}) | {_first_sentence(command)} |\n"
-        for name, command in commands
-    ]
-    return _INTRODUCTION + "".join(summary) + "".join(_section(name, command) for name, command in commands)
+    """Write the contents, and the page about every command in the order of the alphabet, a group's own commands behind it."""
+    return (
+        _INTRODUCTION + "".join(_contents()) + "".join(_section(name, command) for name, command in _commands(automon))
+    )
+
+
+def _contents() -> Iterator[str]:
+    for chapter, commands in CONTENTS.items():
+        yield f"| **{chapter}** | |\n"
+        yield from (f"| [`{name}`](#automon-{name}) | {about} |\n" for name, (_, about) in commands.items())
 
 
 def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -79,10 +87,6 @@ def _paragraphs(command: click.Command) -> Iterator[str]:
         text = " ".join(paragraph.split())
         example = text.removeprefix("Example: ")
         yield f"{text}\n" if example == text else f"```sh\n{example}\n```\n"
-
-
-def _first_sentence(command: click.Command) -> str:
-    return next(_paragraphs(command)).split(". ")[0].strip().rstrip(".") + "."
 
 
 def _options(command: click.Command) -> Iterator[click.Option]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from automon.cli import main as automon
 from docs.generate.cli import PAGE_FILE, reference_page
@@ -272,6 +273,16 @@ def test_the_changelog_begins_with_the_version_of_the_project() -> None:
 
 def test_the_command_line_page_is_that_of_the_commands() -> None:
     assert reference_page() == (ROOT / PAGE_FILE).read_text(encoding="utf-8")
+
+
+def test_the_table_of_contents_fits_a_terminal_a_line_for_each_command() -> None:
+    assert isinstance(automon, click.Group)
+    shown = CliRunner().invoke(automon, ["--help"], terminal_width=80).output.splitlines()
+
+    assert max(map(len, shown)) <= 80
+    assert [
+        line.split()[0] for line in shown if line.startswith("  ") and line[2:3].islower()
+    ] == automon.list_commands(click.Context(automon))
 
 
 def test_every_command_says_in_one_imperative_sentence_what_it_does() -> None:
