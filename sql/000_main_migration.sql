@@ -206,7 +206,7 @@ SELECT begin_migration('019_configuration.sql', '4a8fe8dac0656f08e7141cb281f9373
 \if :pending
 \ir 019_configuration.sql
 \endif
-SELECT begin_migration('020_reports.sql', '9bc1bbcb151082ba0c6512194f00a1c3763f5249a76bc62d0246d1c27ef22bd8') AS pending \gset
+SELECT begin_migration('020_reports.sql', 'd4a568f92d501b8c74fb848062532cd2e98aeace268e2863cc9994322f653ec7') AS pending \gset
 \if :pending
 \ir 020_reports.sql
 \endif
