@@ -175,14 +175,16 @@ def test_the_socket_is_in_the_folder_that_was_named_and_the_folder_stays(directo
 
 
 def test_it_says_whether_it_answers(server: PostgresUnderTest) -> None:
-    assert server.answers
     assert server.pid is not None
+    answers = [server.answers]
     os.kill(server.pid, signal.SIGSTOP)
     try:
-        assert not server.answers
+        answers.append(server.answers)
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    assert server.answers
+    answers.append(server.answers)
+
+    assert answers == [True, False, True]
 
 
 def test_settings_given_win_over_the_usual_ones(directory: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,21 +174,22 @@ def test_it_is_started_again_when_it_is_killed(automon: InstalledAutomon, stoppe
     assert automon.show("NRestarts") == "1"
 
 
+def runs_as_another(automon: InstalledAutomon, pid: int) -> bool:
+    """Tell whether it runs, and no more as that process; the number is 0 from the end of the one to the start of the next."""
+    return automon.active and automon.main_pid not in (0, pid)
+
+
 def test_it_stays_down_when_it_dies_five_times_in_a_minute(
     automon: InstalledAutomon, stopped_database: LabDatabase
 ) -> None:
     automon.drop_in("[Service]\nRestartSec=0\n")
     automon.start()
-    for round_ in range(1, 6):
+    for death in range(1, 6):
         pid = automon.main_pid
         automon.lab.run("kill", "-KILL", str(pid))
-        last = round_ == 5
-        wait_until(
-            lambda pid=pid, last=last: (
-                automon.show("ActiveState") == "failed" if last else automon.active and automon.main_pid not in (0, pid)
-            ),
-            what=f"what follows death {round_}",
-        )
+        if death < 5:
+            wait_until(partial(runs_as_another, automon, pid), what=f"a process after death {death}")
+    wait_until(lambda: automon.show("ActiveState") == "failed", what="an end of the restarts")
     assert automon.show("NRestarts") == "5"
     told = automon.lab.run("systemctl", "status", "automon", check=False).stdout
     assert "start-limit-hit" in automon.show("Result") or "Start request repeated too quickly" in told
