@@ -23,6 +23,7 @@ STATE=/var/lib/automon
 DATABASE=/var/lib/automon-database
 DATABASE_URL='postgresql://automon@/automon?host=/run/automon-database&port=54329'
 UNITS=/etc/systemd/system
+OWN_UNITS='automon.service automon-database.service automon-host.service'
 RELOAD_DROP_IN=$UNITS/automon.service.d/notify-reload.conf
 SYSUSERS=/etc/sysusers.d/automon.conf
 LOCK=/run/lock/automon-install
@@ -187,8 +188,8 @@ turn_to() { # RELEASE; with the units that belong to it. Those of a release that
     point current "$1"
     own=$PROGRAM/current/share/automon
     [ -d "$own" ] || return 0
-    for unit in automon automon-database; do
-        install -D -m 0644 "$own/$unit.service" "$UNITS/$unit.service"
+    for unit in $OWN_UNITS; do
+        [ ! -f "$own/$unit" ] || install -D -m 0644 "$own/$unit" "$UNITS/$unit"
     done
     install -m 0644 "$own/monitoring_config.schema.json" "$CONFIG/monitoring_config.schema.json"
     if [ "$(systemd_version)" -ge 253 ]; then
@@ -199,8 +200,15 @@ turn_to() { # RELEASE; with the units that belong to it. Those of a release that
 
 # --- does it work? -------------------------------------------------------------------------------------------------
 
-starts() { # restarts what runs, and watches until the program works, or has ended, or waits for its database
-    if systemctl --quiet is-active automon-database.service; then systemctl restart automon-database.service || return 1; fi
+restart_beside() { # what runs beside the service, or without it on a machine beside the main one
+    systemd_runs || return 0
+    for unit in automon-database.service automon-host.service; do
+        if systemctl --quiet is-active "$unit"; then systemctl restart "$unit" || return 1; fi
+    done
+}
+
+starts() { # restarts the service, and watches until it works, or has ended, or waits for its database
+    restart_beside || return 1
     systemctl reset-failed automon.service
     systemctl restart automon.service || return 1
     deadline=$(($(date +%s) + PATIENCE))
@@ -229,7 +237,9 @@ start_new_release() {
     before=$(readlink "$PROGRAM/current" || true)
     turn_to "releases/${release##*/}"
     link_commands
-    if service_runs && [ -n "$before" ] && ! starts; then
+    if ! service_runs; then
+        restart_beside || say "not all that runs beside the service could be restarted: systemctl --failed"
+    elif [ -n "$before" ] && ! starts; then
         go_back_to "$before"
         die "the new program did not start, so the one before is back; ${reason:-it ended}
   $hint"
@@ -292,7 +302,9 @@ roll_back() {
     ran=
     if systemd_runs; then case $(state_of automon.service) in inactive) ;; *) ran=yes ;; esac; fi
     turn_to "$target"
-    if [ -n "$ran" ] && ! starts; then
+    if [ -z "$ran" ]; then
+        restart_beside || say "not all that runs beside the service could be restarted: systemctl --failed"
+    elif ! starts; then
         go_back_to "$before"
         die "the earlier program did not start, so all is as it was; ${reason:-it ended}
   $hint"
@@ -305,12 +317,13 @@ uninstall_automon() {
     require_root_and_systemd uninstall
     be_alone
     if systemd_runs; then
-        systemctl disable --quiet --now automon.service automon-database.service 2>/dev/null || true
+        for unit in $OWN_UNITS; do systemctl disable --quiet --now "$unit" 2>/dev/null || true; done
     fi
-    rm -f "$UNITS/automon.service" "$UNITS/automon-database.service" "$RELOAD_DROP_IN" "$SYSUSERS"
+    for unit in $OWN_UNITS; do rm -f "$UNITS/$unit"; done
+    rm -f "$RELOAD_DROP_IN" "$SYSUSERS"
     rmdir "${RELOAD_DROP_IN%/*}" "$UNITS/automon.service.wants" 2>/dev/null || true
     tell_systemd
-    if systemd_runs; then systemctl reset-failed automon.service automon-database.service 2>/dev/null || true; fi
+    if systemd_runs; then for unit in $OWN_UNITS; do systemctl reset-failed "$unit" 2>/dev/null || true; done; fi
     [ "$(readlink "$COMMAND" || true)" != "$PROGRAM/bin/automon" ] || rm -f "$COMMAND"
     rm -rf "${PROGRAM:?}/releases" "$PROGRAM/current" "$PROGRAM/previous" "${PROGRAM:?}/bin"
     rmdir "$PROGRAM" 2>/dev/null || true

@@ -58,6 +58,9 @@ CONTENTS = {
         "send-test": ("delivery_commands", "a test message, past the database"),
         "canary": ("delivery_commands", "a marked message on the way of alerts, until it arrives"),
     },
+    "Take data out": {
+        "export": ("export_commands", "facts as CSV, JSON lines or Parquet"),
+    },
 }
 MODULES = {name: module for chapter in CONTENTS.values() for name, (module, _) in chapter.items()}
 

@@ -59,7 +59,7 @@ install_program() {
 }
 
 install_surroundings() {
-    for unit in automon automon-database; do
+    for unit in automon automon-database automon-host; do
         install -D -m 0644 "$units/$unit.service" "$root/usr/lib/systemd/system/$unit.service"
         sed -i -e 's|/opt/automon/bin/automon|/usr/bin/automon|' \
             -e 's|^# Installed by install.sh, which replaces|# Installed by the package, which replaces|' "$root/usr/lib/systemd/system/$unit.service"

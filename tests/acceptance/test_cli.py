@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from datetime import timedelta
@@ -561,6 +562,7 @@ def test_a_canary_says_which_channel_does_not_work_and_how_to_go_on(
         assert_is_within_a_terminals_width(done.stdout)
         assert "✗ slack: STOPPED since " in done.stdout
         assert "gone: Slack answered 404" in done.stdout
+        assert "  what mends it: automon send-test slack\n" in done.stdout
         assert "  repair it, then: automon channels resume slack\n" in done.stdout
     assert "✓ email: arrived in " in first.stdout
     assert [done.returncode for done in slack_works] == [0, 0]
@@ -658,8 +660,9 @@ def test_a_test_message_that_fails_says_why_and_the_others_are_sent(
     done = automon("send-test", **channels_of(slack, smtp))
 
     assert done.returncode == 1
-    failed, sent = done.stdout.splitlines()
-    assert failed == "✗ slack (webhook): gone: Slack answered 404 no_service"
+    failed, fix, sent = done.stdout.splitlines()
+    assert re.fullmatch(r"✗ slack \(webhook\): gone: Slack answered 404 no_service \(after \d+ ms\)", failed)
+    assert fix.startswith("  Its address is not valid any more")
     assert sent.startswith("✓ email (oncall@acme.example): sent in ")
     assert slack.webhook_url.rpartition("/")[2] not in done.stdout + done.stderr
 

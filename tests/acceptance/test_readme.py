@@ -88,7 +88,7 @@ def test_the_readmes_commands_show_the_alert_and_take_it_in_hand(checkout: Path,
     assert (0, "") == (explain.returncode, explain.stderr)
     assert "8 of 8 tasks failed" in explain.stdout
     assert (0, "") == (ack.returncode, ack.stderr)
-    assert "acknowledged #1" in ack.stdout
+    assert "acked #1" in ack.stdout
 
 
 def test_ctrl_c_ends_what_the_readme_started_and_its_database(checkout: Path) -> None:

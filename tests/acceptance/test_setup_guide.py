@@ -374,7 +374,7 @@ EXPECTED_OF_THE_CLI = {
     "status": "last check never",
     "alerts": "#41",
     "explain": "What happened",
-    "ack": "acknowledged #41",
+    "ack": "acked #41",
     "silence": "silenced invoice-sync",
     "resolve": "resolved #41",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import threading
@@ -154,6 +155,36 @@ def test_the_wanted_port_is_taken_when_it_is_free(directory: Path) -> None:
 
     with EmbeddedPostgres(directory, bin_dir=BIN_DIR, durable=False, port=port) as server:
         assert server.address.port == port
+
+
+def test_no_other_port_is_taken_where_only_one_will_do(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = stranger.getsockname()[1]
+        refusal = _refusal(EmbeddedPostgres(directory, bin_dir=BIN_DIR, port=taken, any_port=False))
+    assert f"port {taken} of 127.0.0.1 is in use by another program" in refusal
+
+
+def test_the_socket_is_in_the_folder_that_was_named_and_the_folder_stays(directory: Path, memory_path: Path) -> None:
+    sockets = memory_path / "run"
+    sockets.mkdir()
+    with EmbeddedPostgres(directory, bin_dir=BIN_DIR, durable=False, port=0, sockets=sockets) as server:
+        assert server.address.socket_file.parent == sockets
+        assert _one(server.url, "SELECT 1") == 1
+        assert find_running(directory) == server.url
+    assert list(sockets.iterdir()) == []
+
+
+def test_it_says_whether_it_answers(server: PostgresUnderTest) -> None:
+    assert server.pid is not None
+    answers = [server.answers]
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        answers.append(server.answers)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    answers.append(server.answers)
+
+    assert answers == [True, False, True]
 
 
 def test_settings_given_win_over_the_usual_ones(directory: Path) -> None:

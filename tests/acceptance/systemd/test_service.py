@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,21 +174,22 @@ def test_it_is_started_again_when_it_is_killed(automon: InstalledAutomon, stoppe
     assert automon.show("NRestarts") == "1"
 
 
+def runs_as_another(automon: InstalledAutomon, pid: int) -> bool:
+    """Tell whether it runs, and no more as that process; the number is 0 from the end of the one to the start of the next."""
+    return automon.active and automon.main_pid not in (0, pid)
+
+
 def test_it_stays_down_when_it_dies_five_times_in_a_minute(
     automon: InstalledAutomon, stopped_database: LabDatabase
 ) -> None:
     automon.drop_in("[Service]\nRestartSec=0\n")
     automon.start()
-    for round_ in range(1, 6):
+    for death in range(1, 6):
         pid = automon.main_pid
         automon.lab.run("kill", "-KILL", str(pid))
-        last = round_ == 5
-        wait_until(
-            lambda pid=pid, last=last: (
-                automon.show("ActiveState") == "failed" if last else automon.active and automon.main_pid not in (0, pid)
-            ),
-            what=f"what follows death {round_}",
-        )
+        if death < 5:
+            wait_until(partial(runs_as_another, automon, pid), what=f"a process after death {death}")
+    wait_until(lambda: automon.show("ActiveState") == "failed", what="an end of the restarts")
     assert automon.show("NRestarts") == "5"
     told = automon.lab.run("systemctl", "status", "automon", check=False).stdout
     assert "start-limit-hit" in automon.show("Result") or "Start request repeated too quickly" in told
@@ -204,6 +206,98 @@ def test_it_is_killed_and_started_again_when_it_hangs(automon: InstalledAutomon,
     automon.lab.run("kill", "-STOP", str(pid))
     wait_until(lambda: automon.active and automon.main_pid not in (0, pid), seconds=20, what="another process")
     assert "Watchdog timeout" in automon.journal()
+
+
+def test_it_is_started_again_when_its_threads_hang_and_leaves_the_reason(
+    automon: InstalledAutomon, database: LabDatabase
+) -> None:
+    automon.drop_in("[Service]\nWatchdogSec=3\n")
+    automon.start()
+    automon.wait_for_status(WORKING)
+    pid = automon.main_pid
+    stopper = (f"{CHECKOUT}/tests/support/stop_threads.py", str(pid))
+    automon.lab.run("systemd-run", "--quiet", "--collect", "--unit", "stopper", "/usr/bin/python3", *stopper)
+    try:
+        entry = automon.wait_for_entry("AUTOMON_EVENT=stuck", seconds=30)
+        assert entry["PRIORITY"] == "3"
+        assert "the scheduler does not run" in entry["AUTOMON_TROUBLES"]
+        wait_until(lambda: automon.active and automon.main_pid not in (0, pid), seconds=20, what="another process")
+    finally:
+        automon.lab.run("systemctl", "stop", "stopper", check=False)
+    automon.wait_for_status(WORKING)
+    told = automon.journal()
+    assert "Watchdog timeout" in told
+    assert "Fatal Python error: Aborted" in told  # and where each thread was
+    assert automon.show("NRestarts") == "1"
+
+
+def test_a_database_that_hangs_is_waited_for(automon: InstalledAutomon, database: LabDatabase) -> None:
+    automon.drop_in("[Service]\nWatchdogSec=3\n")
+    automon.start()
+    automon.wait_for_status(WORKING)
+    pid = automon.main_pid
+    automon.lab.run("systemctl", "kill", "--signal", "STOP", "database")
+    try:
+        automon.wait_for_status(WAITING)
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() - began > 5, what="more than the watchdog's patience")
+        assert automon.status == WAITING
+    finally:
+        automon.lab.run("systemctl", "kill", "--signal", "CONT", "database")
+    automon.wait_for_status(WORKING)
+    assert automon.main_pid == pid
+    assert automon.show("NRestarts") == "0"
+
+
+def test_it_is_started_again_when_nobody_tries_to_send_what_waits(
+    automon: InstalledAutomon, database: LabDatabase
+) -> None:
+    with deaf_proxy_in(automon.lab) as proxy:
+        [port] = read_until(proxy, "")
+        automon.set_environment(**deaf_slack(port))
+        automon.start()
+        automon.wait_for_status(WORKING)
+        database.ask("SELECT update_system_health('api', 'stuck_api', 'unhealthy', p_failure_reason => 'it burns')")
+        read_until(proxy, "called")
+        automon.lab.run("systemctl", "stop", "automon")
+        # As a sender leaves it that has not come back for minutes.
+        database.ask(
+            "UPDATE notification_channels SET next_send_at = now() + interval '1 hour', pause = interval '1 hour'"
+        )
+        database.ask(
+            "UPDATE alert_deliveries SET next_attempt_at = now() - interval '4 minutes' WHERE status = 'pending'"
+        )
+        automon.drop_in("[Service]\nWatchdogSec=3\nRestartSec=0\n")
+        automon.mark_journal()
+        automon.start()
+        try:
+            automon.wait_for_status("messages wait, and no attempt is made to send them")
+            entry = automon.wait_for_entry("AUTOMON_EVENT=stuck")
+            assert entry["AUTOMON_TROUBLES"] == '["messages wait, and no attempt is made to send them"]'
+            automon.wait_for_journal("Watchdog timeout")
+            wait_until(lambda: automon.show("NRestarts") != "0", what="a new start")
+        finally:
+            automon.lab.run("systemctl", "stop", "automon")
+            database.ask("UPDATE alert_deliveries SET status = 'failed', finished_at = now() WHERE status = 'pending'")
+            database.ask("UPDATE notification_channels SET next_send_at = now(), pause = interval '0'")
+
+
+def test_it_feeds_the_watchdog_while_a_channel_does_not_answer(
+    automon: InstalledAutomon, database: LabDatabase
+) -> None:
+    with deaf_proxy_in(automon.lab) as proxy:
+        [port] = read_until(proxy, "")
+        automon.set_environment(**deaf_slack(port))
+        automon.drop_in("[Service]\nWatchdogSec=2\n")
+        automon.start()
+        automon.wait_for_status(WORKING)
+        database.ask("SELECT update_system_health('api', 'slow_api', 'unhealthy', p_failure_reason => 'it burns')")
+        read_until(proxy, "called")
+        pid, began = automon.main_pid, time.monotonic()
+        wait_until(lambda: time.monotonic() - began > 5, what="more than two times the watchdog's patience")
+        assert automon.main_pid == pid
+        assert automon.status == WORKING
+        automon.lab.run("systemctl", "stop", "automon")
 
 
 def test_it_feeds_the_watchdog_while_the_database_is_away(
@@ -314,6 +408,15 @@ def deaf_proxy_in(lab: SystemdLab) -> Iterator[subprocess.Popen[str]]:
             process.terminate()
 
 
+def deaf_slack(port: str) -> dict[str, str]:
+    """Return the environment of a service whose way to Slack leads to that deaf proxy."""
+    return {
+        "DATABASE_URL": DATABASE_URL,
+        "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0DEAF000/B0DEAF000/deafWebhookToken00000000",
+        "HTTPS_PROXY": f"http://127.0.0.1:{port}",
+    }
+
+
 def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
     """Return the lines that it prints up to the one with that text; the test's time limit ends the wait."""
     assert process.stdout is not None
@@ -379,11 +482,7 @@ def test_credentials_can_hold_every_secret(automon: InstalledAutomon, database: 
 def test_it_stops_in_time_while_a_channel_does_not_answer(automon: InstalledAutomon, database: LabDatabase) -> None:
     with deaf_proxy_in(automon.lab) as proxy:
         [port] = read_until(proxy, "")
-        automon.set_environment(
-            DATABASE_URL=DATABASE_URL,
-            SLACK_WEBHOOK_URL="https://hooks.slack.com/services/T0DEAF000/B0DEAF000/deafWebhookToken00000000",
-            HTTPS_PROXY=f"http://127.0.0.1:{port}",
-        )
+        automon.set_environment(**deaf_slack(port))
         automon.start()
         automon.wait_for_status(WORKING)
         database.ask("SELECT update_system_health('api', 'deaf_api', 'unhealthy', p_failure_reason => 'it burns')")
