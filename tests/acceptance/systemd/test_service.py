@@ -312,16 +312,49 @@ def test_it_runs_as_its_own_user_without_any_right(automon: InstalledAutomon, st
     assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
 
 
-def test_its_exposure_is_small(automon: InstalledAutomon) -> None:
-    verdict = automon.lab.read("systemd-analyze", "security", "--no-pager", "automon.service").splitlines()[-1]
-    found = re.search(r"exposure level for automon.service: ([\d.]+)", verdict)
+UNITS = ("automon.service", "automon-database.service", "automon-host.service")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_exposure_of_a_unit_is_small(automon: InstalledAutomon, unit: str) -> None:
+    verdict = automon.lab.read("systemd-analyze", "security", "--no-pager", unit).splitlines()[-1]
+    found = re.search(rf"exposure level for {unit}: ([\d.]+)", verdict)
     assert found is not None, verdict
     assert float(found[1]) <= 2.0
 
 
-def test_its_unit_has_no_mistake(automon: InstalledAutomon) -> None:
-    done = automon.lab.run("systemd-analyze", "verify", "automon.service")
+def test_no_unit_has_a_mistake(automon: InstalledAutomon) -> None:
+    done = automon.lab.run("systemd-analyze", "verify", *UNITS)
     assert done.stdout + done.stderr == ""
+
+
+def test_a_machine_beside_the_main_one_is_sampled_by_a_service_of_its_own(
+    automon: InstalledAutomon, database: LabDatabase
+) -> None:
+    automon.start()  # as on the main machine: the schema is there
+    automon.wait_for_status(WORKING)
+    automon.lab.run("systemctl", "stop", "automon")
+    newest = "SELECT count(*) FROM host_metrics WHERE sampled_at > now() - interval '3 seconds'"
+    wait_until(lambda: database.ask(newest) == "0", what="silence after the last sample")
+    automon.lab.run("systemctl", "start", "automon-host")
+    try:
+        wait_until(lambda: database.ask(newest) != "0", seconds=20, what="a sample")
+    finally:
+        automon.lab.run("systemctl", "stop", "automon-host")
+    assert automon.lab.read("systemctl", "show", "--property", "Result", "--value", "automon-host") == "success"
+
+
+def test_a_secret_can_be_encrypted_on_disk(automon: InstalledAutomon, database: LabDatabase) -> None:
+    sealed = "/etc/automon/credentials/database_url.cred"
+    automon.lab.run("install", "-d", "-m", "0700", "/etc/automon/credentials")
+    encrypt = ("systemd-creds", "encrypt", "--name=database_url", "-", sealed)
+    automon.lab.run(*encrypt, input=DATABASE_URL)
+    assert DATABASE_PASSWORD not in automon.lab.read("cat", sealed)
+    automon.set_environment()
+    automon.configure_with(database={"url": "$cred:database_url"})
+    automon.drop_in(f"[Service]\nLoadCredentialEncrypted=database_url:{sealed}\n")
+    automon.start()
+    automon.wait_for_status(WORKING)
 
 
 def test_nobody_but_its_group_reads_its_secrets(automon: InstalledAutomon) -> None:
