@@ -127,6 +127,7 @@ generate: .venv/.dev ## write what is made from code: the manifest in sql/, the 
 	@$(PY) -m docs.generate.metrics
 	@$(PY) -m docs.generate.grafana
 	@$(PY) -m docs.generate.sql
+	@$(PY) -m docs.generate.screens
 	@AUTOMON_RENEW_SCHEMA_DUMP=1 $(PY) -m pytest -q tests/migration/test_schema_dump.py
 
 .PHONY: install

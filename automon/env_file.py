@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from automon.errors import AutomonError
 
 _ASSIGNMENT = re.compile(r"\s*(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*")
-# What means something to systemd in a value without quotes.
-_NEEDS_QUOTES = re.compile(r"""["'\\]|^\s|\s$""")
+# What stands for itself without quotes, to systemd and to a shell that sources the file.
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~-]*")
 
 
 def read_variables(text: str) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _unquoted(value: str) -> str:
 def _quoted(name: str, value: str) -> str:
     if not value.isprintable():
         raise AutomonError(f"{name}: the value holds a character that a line of an environment file cannot hold")
-    if not _NEEDS_QUOTES.search(value):
+    if _PLAIN.fullmatch(value):
         return value
     if "'" not in value:
         return f"'{value}'"

@@ -15,6 +15,8 @@ CONFIG_NAME = "monitoring_config.json"
 SCHEMA_NAME = "monitoring_config.schema.json"
 ENVIRONMENT_NAME = "automon.env"
 SYSTEM_CONFIG = Path("/etc/automon") / CONFIG_NAME
+# Of automon-database.service, the embedded database where systemd runs things.
+SYSTEM_DATABASE_FOLDER = Path("/var/lib/automon-database")
 EMBEDDED_FOLDER = Path(".automon")
 
 

@@ -20,6 +20,8 @@ REFERENCE_HELP = 'one of "$env:NAME", "$file:/path", "$cred:NAME", "$literal:…
 # A shorter value would turn half of the words in a log into a mask.
 _SHORTEST_SCRUBBED = 4
 _MAX_FILE_BYTES = 65536
+# What is to be found in every log line must not be longer than any password or URL is.
+_LONGEST_LITERAL = 8192
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CREDENTIAL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -162,6 +164,10 @@ def resolve(reference: str, environ: Mapping[str, str]) -> Secret | Unavailable:
         )
     if not name:
         raise SecretReferenceError(f"nothing stands behind {kind}:", hint=REFERENCE_HELP)
+    if len(name) > _LONGEST_LITERAL:
+        raise SecretReferenceError(
+            f"what stands behind {kind}: is too long", hint=f"at most {_LONGEST_LITERAL} characters"
+        )
     match kind:
         case "$env":
             return _from_environment(name, environ)

@@ -405,6 +405,18 @@ class Store:
         [row] = self._rows("rollup_lag")
         return dict(zip(columns, row, strict=True))
 
+    # Export ---------------------------------------------------------------------------------------------------
+
+    def export_facts(
+        self, kind: str, since: datetime, until: datetime, after: list[Any] | None, limit: int
+    ) -> list[Document]:
+        """Return a page of facts in their order, behind the row that stands at `after`."""
+        return self._documents("export_facts", kind, since, until, None if after is None else _json(after), limit)
+
+    def export_estimate(self, kind: str, since: datetime, until: datetime) -> int | None:
+        """Say about how many facts there are, without reading them."""
+        return cast(int | None, self._value("export_estimate", kind, since, until))
+
     # People ---------------------------------------------------------------------------------------------------
 
     def dashboard_summary(self, now: datetime) -> Document:

@@ -112,6 +112,7 @@ def unique_name() -> str:
 CASES = (
     Case("all checks together", reading("SELECT count(*) FROM public.evaluate_all(now())"), 50),
     Case("get_dashboard_summary()", reading("SELECT public.get_dashboard_summary()"), 20),
+    Case("get_metrics()", reading("SELECT public.get_metrics()"), 20),
     *(Case(view, reading(f"SELECT * FROM public.{view}"), 20) for view in VIEWS),
     Case("roll_up of 1,000 new facts", roll_up_a_thousand, None),
     Case("start and complete, one client", start_and_complete, None),

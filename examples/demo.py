@@ -45,6 +45,7 @@ CONFIG = {
         },
         "queue_backlog": {"next": "add a worker, or stop what feeds the queue"},
     },
+    "http": {"listen": None},  # a real service on this machine may have the port
     "channels": {
         "slack": {"type": "slack", "optional": True, "webhook_url": "$env:SLACK_WEBHOOK_URL"},
         "email": {"type": "email", "optional": True, "url": "$env:AUTOMON_EMAIL_URL"},

@@ -31,6 +31,11 @@ _FINAL = {
     410: DeliveryReason.GONE,
 }
 
+_MENDING = {
+    DeliveryReason.BAD_CREDENTIALS: "Its secret is not valid any more: make another one, and put it in the place of the old.",
+    DeliveryReason.GONE: "Its address is not valid any more, or its channel is closed: make another one, and put it in the place of the old.",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Trouble:
@@ -51,15 +56,27 @@ _NO_HTTP = _Trouble(reason=DeliveryReason.UNKNOWN, uncertain=True, words="gave a
 _HALF_WAY = _Trouble(
     reason=DeliveryReason.UNKNOWN, uncertain=True, words="may have taken the message: it failed half-way"
 )
-_LATE = _Trouble(reason=DeliveryReason.UNREACHABLE, words="did not take a connection in time")
+_LATE = _Trouble(
+    reason=DeliveryReason.UNREACHABLE,
+    words="did not take a connection in time",
+    hint="A firewall in between drops what it does not let pass; where there is a proxy, set HTTPS_PROXY.",
+)
 _NO_TLS = _Trouble(
     reason=DeliveryReason.MISCONFIGURED,
     words="has no trusted TLS connection",
     hint="Check the clock and the CAs; behind a proxy that inspects set REQUESTS_CA_BUNDLE.",
 )
-_NO_PROXY = _Trouble(reason=DeliveryReason.UNREACHABLE, words="cannot be reached through the proxy")
-_NO_NAME = _Trouble(reason=DeliveryReason.UNREACHABLE, words="has a name that was not found")
-_NO_CONNECTION = _Trouble(reason=DeliveryReason.UNREACHABLE, words="takes no connection")
+_NO_PROXY = _Trouble(
+    reason=DeliveryReason.UNREACHABLE, words="cannot be reached through the proxy", hint="Check HTTPS_PROXY."
+)
+_NO_NAME = _Trouble(
+    reason=DeliveryReason.UNREACHABLE, words="has a name that was not found", hint="Check this machine's DNS."
+)
+_NO_CONNECTION = _Trouble(
+    reason=DeliveryReason.UNREACHABLE,
+    words="takes no connection",
+    hint="Check the network; where there is a proxy, set HTTPS_PROXY.",
+)
 
 # What the text of an exception holds, where the text is all there is. The first that fits counts; a break in the
 # middle comes early, because behind a proxy it is told as the proxy's fault.
@@ -82,7 +99,7 @@ def answer_error(who: str, status: int, answer: str, retry_after: timedelta | No
         return DeliveryError(DeliveryReason.RATE_LIMITED, detail=detail, retry_after=pause)
     final = _final_reason(status, answer)
     if final is not None:
-        return DeliveryError(final, permanent=True, detail=detail)
+        return DeliveryError(final, permanent=True, detail=detail, hint=_MENDING.get(final, ""))
     # A 200 that is not the service's own "ok" comes from something in between, such as the login page of a proxy.
     reason = DeliveryReason.REFUSED if status >= 500 else DeliveryReason.UNKNOWN
     return DeliveryError(reason, uncertain=status < 300, detail=detail, retry_after=retry_after)

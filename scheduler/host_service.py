@@ -155,7 +155,7 @@ class HostService:
                 log.error("config_rejected", problem=str(problem))  # noqa: TRY400  the problem says it all
             self._verdict = "config rejected, the one before stays in force"
         else:
-            log.info("config_accepted", changes=self.config.diff(config))
+            log.info("config_accepted", changes=[str(change) for change in self.config.diff(config)])
             if config.database != self.config.database:
                 log.warning("restart_needed", setting="database")
             self.config, self._verdict = config, ""

@@ -202,11 +202,11 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('019_configuration.sql', '7090c88bc43d439a5e29471354b4721335e79e6a993fd126631e0d36ea2934dc') AS pending \gset
+SELECT begin_migration('019_configuration.sql', '4a8fe8dac0656f08e7141cb281f9373776fef76f243a1827cc6cea1e2c492199') AS pending \gset
 \if :pending
 \ir 019_configuration.sql
 \endif
-SELECT begin_migration('020_reports.sql', '431463a45155f2009ea63fc5c3934330821600ff86803b5230e3d73fec1f81d7') AS pending \gset
+SELECT begin_migration('020_reports.sql', 'd4a568f92d501b8c74fb848062532cd2e98aeace268e2863cc9994322f653ec7') AS pending \gset
 \if :pending
 \ir 020_reports.sql
 \endif

@@ -337,7 +337,7 @@ BEGIN
         CONTINUE WHEN CASE WHEN v_one.entries IS NULL THEN (v_last.problems = v_one.problems) IS TRUE
                            ELSE v_known IS NOT NULL AND v_changes = '[]' AND (v_last.outcome = 'rejected') IS NOT TRUE END;
         INSERT INTO public.config_changes (at, noticed_by, outcome, actor, instance, host, path, file_changed_at, changes, problems)
-        VALUES (v_one.at, v_one.noticed_by, CASE WHEN v_one.entries IS NULL THEN 'rejected' ELSE 'accepted' END, v_one.actor, p_instance, p_host, p_path, v_one.file_changed_at,
+        VALUES (v_one.at, v_one.noticed_by, CASE WHEN v_one.entries IS NULL THEN 'rejected' ELSE 'accepted' END, COALESCE(v_one.actor, ''), p_instance, p_host, p_path, v_one.file_changed_at,
             v_changes, CASE WHEN v_one.entries IS NULL THEN v_one.problems ELSE '[]' END);
         v_recorded := v_recorded + 1;
     END LOOP;

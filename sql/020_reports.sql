@@ -150,7 +150,7 @@ BEGIN
         WHEN 'component_health' THEN
             v_of := '0 healthy, 1 degraded, 2 unhealthy';
             SELECT array_agg(s.worst ORDER BY s.step DESC) INTO v_values FROM (
-                SELECT b.step, max(CASE h.status WHEN 'unhealthy' THEN 2.0 WHEN 'degraded' THEN 1.0 ELSE 0.0 END)::double precision AS worst FROM generate_series(0, 11) AS b (step)
+                SELECT b.step, max(CASE h.status WHEN 'unhealthy' THEN 2.0 WHEN 'degraded' THEN 1.0 WHEN 'healthy' THEN 0.0 END)::double precision AS worst FROM generate_series(0, 11) AS b (step)
                 LEFT JOIN public.system_health h ON h.component_type = split_part(p_source, '/', 1) AND h.component_name = substr(p_source, length(split_part(p_source, '/', 1)) + 2)
                     AND h.started_at <= p_now - b.step * c_hour AND (h.ended_at IS NULL OR h.ended_at > p_now - (b.step + 1) * c_hour)
                 GROUP BY b.step) AS s;
@@ -186,20 +186,25 @@ BEGIN
         (SELECT a.opened_at AS at, 'alert' AS kind, a.source || ': ' || a.peak_summary AS what, a.id AS alert_id FROM public.alerts a
          WHERE a.opened_at BETWEEN v_from AND v_to AND a.id IS DISTINCT FROM p_but_alert_id ORDER BY abs(extract(epoch FROM a.opened_at - p_at)) LIMIT p_limit)
         UNION ALL
-        -- A state that ended is a change; its index by end finds it, and the next one says to what.
-        (SELECT h.ended_at, 'component', format('%s/%s was %s, is %s', h.component_type, h.component_name, h.status, n.status) || COALESCE(': ' || NULLIF(n.failure_reason, ''), ''), NULL::bigint
-         FROM public.system_health h CROSS JOIN LATERAL (
-            SELECT x.status, x.failure_reason FROM public.system_health x
-            WHERE x.component_type = h.component_type AND x.component_name = h.component_name AND x.started_at >= h.ended_at ORDER BY x.started_at LIMIT 1) AS n
-         WHERE h.ended_at BETWEEN v_from AND v_to AND n.status <> h.status ORDER BY abs(extract(epoch FROM h.ended_at - p_at)) LIMIT p_limit)
+        (SELECT n.started_at, 'component', format('%s/%s was %s, is %s', n.component_type, n.component_name, h.status, n.status) || COALESCE(': ' || NULLIF(n.failure_reason, ''), ''), NULL::bigint
+         FROM public.system_health n CROSS JOIN LATERAL (
+            SELECT x.status FROM public.system_health x
+            WHERE x.component_type = n.component_type AND x.component_name = n.component_name AND x.started_at < n.started_at ORDER BY x.started_at DESC LIMIT 1) AS h
+         WHERE n.started_at BETWEEN v_from AND v_to AND (n.ended_at IS NULL OR n.ended_at >= v_from) AND n.status <> h.status
+         ORDER BY abs(extract(epoch FROM n.started_at - p_at)) LIMIT p_limit)
         UNION ALL
         SELECT i.started_at, 'automon', 'a service started: ' || split_part(i.instance, ':', 1) || ', ' || i.version, NULL::bigint FROM public.service_instances i WHERE i.started_at BETWEEN v_from AND v_to
+        UNION ALL
+        (SELECT g.at, 'config', CASE g.outcome WHEN 'rejected' THEN 'an edit of the config was rejected'
+                ELSE (SELECT string_agg(format('%s: %s -> %s', e.change->>'key', COALESCE(e.change->>'old', 'nothing'), COALESCE(e.change->>'new', 'nothing')), ', ' ORDER BY e.number)
+                      FROM jsonb_array_elements(g.changes) WITH ORDINALITY AS e (change, number) WHERE e.number <= 2) END || ', by ' || g.actor, NULL::bigint
+         FROM public.config_changes g WHERE g.at BETWEEN v_from AND v_to AND (g.outcome = 'rejected' OR g.changes <> '[]') ORDER BY abs(extract(epoch FROM g.at - p_at)) LIMIT p_limit)
         UNION ALL
         (SELECT b.began_at, 'automon', 'was blind: ' || b.why, b.alert_id FROM public.blind_periods b WHERE b.ended_at >= v_from AND b.began_at <= v_to AND b.is_told AND b.alert_id IS NOT NULL LIMIT p_limit)
     ) AS c ORDER BY abs(extract(epoch FROM c.at - p_at)) LIMIT p_limit;
 END
 $body$;
-COMMENT ON FUNCTION changes_near(timestamptz, bigint, integer) IS 'What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, services of automon; the nearest first.';
+COMMENT ON FUNCTION changes_near(timestamptz, bigint, integer) IS 'What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, the configuration, services of automon; the nearest first.';
 
 CREATE OR REPLACE FUNCTION silences_of(p_alert_type text, p_source text, p_now timestamptz) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -338,7 +343,7 @@ BEGIN
         s.last_end, s.last_status, s.last_failure,
         (SELECT h.error_message FROM public.processing_metrics_history h WHERE h.end_time = s.last_failure AND h.task_type = s.task_type AND h.status = 'failed' LIMIT 1),
         s.alert_id, s.summary, s.types, s.ok_types
-    FROM shown s LEFT JOIN LATERAL (SELECT public.percentiles_of(s.counts, s.means, '{0.5,0.95,0.99}') AS seconds WHERE s.counts IS NOT NULL) AS p ON true
+    FROM shown s LEFT JOIN LATERAL (SELECT CASE WHEN s.counts IS NOT NULL THEN public.percentiles_of(s.counts, s.means, '{0.5,0.95,0.99}') END AS seconds) AS p ON true
     ORDER BY public.severity_rank(s.severity) DESC NULLS LAST, (s.last_status = 'failed') DESC NULLS LAST, s.failed::numeric / NULLIF(s.runs, 0) DESC NULLS LAST, s.runs DESC NULLS LAST, s.task_type;
 END
 $body$;
@@ -621,12 +626,91 @@ $body$;
 COMMENT ON FUNCTION end_silence(bigint, timestamptz, text) IS
     'Ends a silence now and keeps who did, by default the session''s user; false when there is none of that number or it has ended.';
 
+-- ---------------------------------------------------------------------------------------------------------------
+-- Export. Facts of a range of time in a stable order, a page at a time: no call holds a snapshot for longer than its page,
+-- works behind a pooler, and goes on where another has stopped.
+
+CREATE OR REPLACE FUNCTION export_facts(p_kind text, p_since timestamptz, p_until timestamptz, p_after jsonb DEFAULT NULL, p_limit integer DEFAULT 5000) RETURNS SETOF json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+AS $body$
+DECLARE
+    -- Of most kinds the moment comes first, then what tells facts of one moment apart; of queues and hosts the name.
+    v_at   timestamptz := COALESCE(CASE WHEN p_kind IN ('queues', 'hosts') THEN p_after->>1 ELSE p_after->>0 END, '-infinity');
+    v_key  text        := CASE WHEN p_kind IN ('queues', 'hosts') THEN p_after->>0 ELSE p_after->>1 END;
+    v_from timestamptz := GREATEST(p_since, v_at);
+BEGIN
+    CASE p_kind
+    WHEN 'tasks' THEN RETURN QUERY SELECT row_to_json(x) FROM (
+        SELECT h.id, h.task_id, h.parent_task_id, h.task_type, h.worker_id, h.status, h.start_time, h.end_time, h.duration_seconds, h.input_size, h.output_size, h.heartbeat_at, h.progress,
+            h.current_step, h.step_timings, h.error_message
+        FROM public.processing_metrics_history h
+        WHERE h.end_time >= v_from AND h.end_time < p_until AND (h.end_time, h.id) > (v_at, COALESCE(v_key::bigint, 0)) ORDER BY h.end_time, h.id LIMIT p_limit) AS x;
+    WHEN 'running' THEN RETURN QUERY SELECT row_to_json(x) FROM (
+        SELECT r.id, r.task_id, r.parent_task_id, r.task_type, r.worker_id, r.start_time, r.input_size, r.heartbeat_at, r.progress, r.current_step
+        FROM public.processing_metrics_running r
+        WHERE r.start_time >= v_from AND r.start_time < p_until AND (r.start_time, r.id) > (v_at, COALESCE(v_key::bigint, 0)) ORDER BY r.start_time, r.id LIMIT p_limit) AS x;
+    WHEN 'errors' THEN RETURN QUERY SELECT row_to_json(x) FROM (
+        SELECT e.occurred_at, e.fact_id, e.task_id, e.component, e.error_type, e.severity, e.error_message, e.stack_trace, e.context
+        FROM public.error_tracking e
+        WHERE e.occurred_at >= v_from AND e.occurred_at < p_until AND (e.occurred_at, e.fact_id) > (v_at, COALESCE(v_key, '00000000-0000-0000-0000-000000000000')::uuid)
+        ORDER BY e.occurred_at, e.fact_id LIMIT p_limit) AS x;
+    WHEN 'metrics' THEN RETURN QUERY SELECT row_to_json(x) FROM (
+        SELECT p.recorded_at, p.fact_id, p.component, p.metric_name, p.metric_type, p.value, p.unit, p.tags
+        FROM public.performance_monitoring p
+        WHERE p.recorded_at >= v_from AND p.recorded_at < p_until AND (p.recorded_at, p.fact_id) > (v_at, COALESCE(v_key, '00000000-0000-0000-0000-000000000000')::uuid)
+        ORDER BY p.recorded_at, p.fact_id LIMIT p_limit) AS x;
+    WHEN 'health' THEN RETURN QUERY SELECT row_to_json(x) FROM (
+        SELECT s.id, s.component_type, s.component_name, s.status, s.started_at, s.ended_at, s.last_reported_at, s.report_count, s.response_time_ms, s.failure_reason, s.details
+        FROM public.system_health s
+        WHERE s.started_at >= v_from AND s.started_at < p_until AND (s.started_at, s.id) > (v_at, COALESCE(v_key::bigint, 0)) ORDER BY s.started_at, s.id LIMIT p_limit) AS x;
+    WHEN 'queues' THEN RETURN QUERY SELECT row_to_json(x) FROM (
+        SELECT q.queue_name, q.recorded_at, q.pending, q.processing, q.completed, q.failed, q.oldest_pending_seconds
+        FROM public.queue_monitoring q
+        WHERE q.recorded_at >= p_since AND q.recorded_at < p_until AND (q.queue_name, q.recorded_at) > (COALESCE(v_key, ''), v_at) ORDER BY q.queue_name, q.recorded_at LIMIT p_limit) AS x;
+    WHEN 'hosts' THEN RETURN QUERY SELECT row_to_json(x) FROM (
+        SELECT h.host, h.sampled_at, h.cpu_percent, h.memory_percent, h.swap_percent, h.disk_percent, h.load_per_core, h.sample
+        FROM public.host_metrics h
+        WHERE h.sampled_at >= p_since AND h.sampled_at < p_until AND (h.host, h.sampled_at) > (COALESCE(v_key, ''), v_at) ORDER BY h.host, h.sampled_at LIMIT p_limit) AS x;
+    WHEN 'alerts' THEN RETURN QUERY SELECT row_to_json(x) FROM (
+        SELECT a.id, a.alert_type, a.source, a.severity, a.summary, a.value, a.threshold, a.unit, a.opened_at, a.last_seen_at, a.peak_severity, a.peak_value, a.peak_summary, a.peak_at,
+            a.acknowledged_at, a.acknowledged_by, a.acknowledged_note, a.resolved_at, a.resolved_by, a.evidence
+        FROM public.alerts a
+        WHERE a.opened_at >= v_from AND a.opened_at < p_until AND (a.opened_at, a.id) > (v_at, COALESCE(v_key::bigint, 0)) ORDER BY a.opened_at, a.id LIMIT p_limit) AS x;
+    ELSE
+        PERFORM public.refuse('AM001', format('invalid_name: %L is no kind of facts', p_kind), 'Use tasks, running, errors, metrics, health, queues, hosts or alerts.');
+    END CASE;
+END
+$body$;
+COMMENT ON FUNCTION export_facts(text, timestamptz, timestamptz, jsonb, integer) IS
+    'A page of the facts of a kind from a moment (included) to another (left out), as JSON in UTC, in a stable order. p_after: the order''s two values of the last row that is known, as a JSON array: moment and id of tasks (end_time), running (start_time), health (started_at) and alerts (opened_at); moment and fact_id of errors and metrics; name and moment of queues and hosts. Raises AM001.';
+
+CREATE OR REPLACE FUNCTION export_estimate(p_kind text, p_since timestamptz, p_until timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_table  text;
+    v_column text;
+    v_plan   json;
+BEGIN
+    SELECT k.table_name, k.column_name INTO v_table, v_column FROM (VALUES
+        ('tasks', 'processing_metrics_history', 'end_time'), ('running', 'processing_metrics_running', 'start_time'), ('errors', 'error_tracking', 'occurred_at'),
+        ('metrics', 'performance_monitoring', 'recorded_at'), ('health', 'system_health', 'started_at'), ('queues', 'queue_monitoring', 'recorded_at'), ('hosts', 'host_metrics', 'sampled_at'),
+        ('alerts', 'alerts', 'opened_at')) AS k (kind, table_name, column_name) WHERE k.kind = p_kind;
+    IF v_table IS NOT NULL THEN
+        EXECUTE format('EXPLAIN (FORMAT JSON) SELECT FROM public.%I WHERE %I >= %L AND %I < %L', v_table, v_column, p_since, v_column, p_until) INTO v_plan;
+    END IF;
+    RETURN (v_plan->0->'Plan'->>'Plan Rows')::bigint;
+END
+$body$;
+COMMENT ON FUNCTION export_estimate(text, timestamptz, timestamptz) IS 'About how many facts of a kind a range of time holds, as the planner believes, without reading them; NULL for an unknown kind.';
+
 DO $do$ BEGIN PERFORM bind_functions_to_schema(); END $do$;
 
 DO $do$
 BEGIN
     PERFORM open_to('automon_reader', 'get_status', 'get_alerts', 'get_alert_trend', 'get_alert_context', 'get_source_report', 'get_sources', 'get_task_report', 'get_task_details',
         'get_error_causes', 'get_queue_report', 'get_host_report', 'get_component_report', 'get_silences', 'preview_silence');
+    PERFORM open_to('automon_reader', 'export_facts', 'export_estimate');
     PERFORM open_to('automon_operator', 'unacknowledge_alert', 'preview_silence', 'get_silences');
 END
 $do$;

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from automon.cli.names import EVERY, AlertType
 from automon.cli.options import Duration, tell_if_behind
 from automon.cli.reading import Answer, Reading, give, reads
 from automon.errors import AutomonError
@@ -27,8 +28,10 @@ NUMBER = re.compile(r"#?(\d{1,18})")
 @click.command()
 @click.option("--all", "with_resolved", is_flag=True, help="Also those that are resolved and still kept, newest first.")
 @click.option("--source", help="Only those of this source.")
-@click.option("--severity", type=click.Choice([*Severity]), help="Only those of this severity or worse.")
-@click.option("--type", "alert_type", help="Only those of this alert type, such as error_rate.")
+@click.option(
+    "--severity", type=click.Choice([level.value for level in Severity]), help="Only those of this severity or worse."
+)
+@click.option("--type", "alert_type", type=AlertType(), help="Only those of this alert type, such as error_rate.")
 @click.option("--since", type=Duration(), help="Only those that were opened or resolved within this span.")
 @click.option("--unacked", is_flag=True, help="Leave out those that somebody has acknowledged.")
 @click.option("--limit", type=click.IntRange(1, MOST_ALERTS), default=200, show_default=True, help="So many at most.")
@@ -76,7 +79,7 @@ def _alerts(store: Store, wanted: AlertFilter, limit: int, now: datetime) -> lis
         is_open=not wanted.with_resolved,
         source=wanted.source,
         severity=wanted.severity,
-        alert_type=wanted.alert_type,
+        alert_type=None if wanted.alert_type == EVERY else wanted.alert_type,
         since=None if wanted.since is None else now - wanted.since,
         unacknowledged=wanted.unacknowledged,
         limit=limit,
@@ -149,10 +152,10 @@ def explain_source(store: Store, source: str) -> Answer:
 
 def _unknown_source(store: Store, source: str) -> AutomonError:
     from automon.cli.explain_screen import unknown_source
-    from automon.config.types import near
+    from automon.cli.suggestions import did_you_mean
 
     known = {row["name"] for row in store.sources()}
-    message, hint = unknown_source(source, near(source, known))
+    message, hint = unknown_source(source, did_you_mean(source, known))
     return AutomonError(message, hint=hint)
 
 

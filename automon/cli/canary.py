@@ -27,12 +27,12 @@ class Answer:
 
     mark: str
     text: str
-    next_step: str = ""
+    next_steps: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[str]:
         first, *others = wrapped(f"{self.mark} {self.text}", WIDTH)
-        return [first, *(f"  {line}" for text in (*others, self.next_step) for line in wrapped(text, WIDTH - 2))]
+        return [first, *(f"  {line}" for text in (*others, *self.next_steps) for line in wrapped(text, WIDTH - 2))]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,8 @@ def answer_of(canary: Document, channel: Document, where: str, *, now: datetime,
                 else Answer(mark=WAITING, text=f"{where}: {_so_far(canary, patience)} {number}")
             )
         case _:
-            return Answer(mark="✗", text=f"{where}: {canary['why']} {number}")
+            text = f"{where}: {canary['why']} {number}"
+            return Answer(mark="✗", text=text, next_steps=(_way_out(canary["channel"]),))
 
 
 def _fault_of_channel(channel: Document, where: str, number: str, now: datetime, patience: Patience) -> Answer | None:
@@ -64,12 +65,21 @@ def _fault_of_channel(channel: Document, where: str, number: str, now: datetime,
     match channel.get("state"):
         case "stopped":
             text = f"{where} {state_in_words(channel, now)}: {channel['last_error']} {number}"
-            return Answer(mark="✗", text=text, next_step=f"repair it, then: {resume_command(channel)}")
+            return Answer(
+                mark="✗",
+                text=text,
+                next_steps=(_way_out(channel["name"]), f"repair it, then: {resume_command(channel)}"),
+            )
         case "failing" if channel["next_attempt_at"] and local(channel["next_attempt_at"]) > patience.until:
             text = f"{where} {state_in_words(channel, now)}: {channel['last_error']} {number}"
-            return Answer(mark=WAITING, text=text, next_step=f"try it now: {resume_command(channel)}")
+            return Answer(mark=WAITING, text=text, next_steps=(f"try it now: {resume_command(channel)}",))
         case _:
             return None
+
+
+def _way_out(channel: str) -> str:
+    """Name the command that tries the channel alone, and says what mends what it meets."""
+    return f"what mends it: automon send-test {channel}"
 
 
 def _latency(canary: Document) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -57,6 +58,9 @@ CONTENTS = {
         "send-test": ("delivery_commands", "a test message, past the database"),
         "canary": ("delivery_commands", "a marked message on the way of alerts, until it arrives"),
     },
+    "Take data out": {
+        "export": ("export_commands", "facts as CSV, JSON lines or Parquet"),
+    },
 }
 MODULES = {name: module for chapter in CONTENTS.values() for name, (module, _) in chapter.items()}
 
@@ -105,6 +109,10 @@ class Commands(click.Group):
         formatter.write("\nautomon COMMAND --help says more, with an example.\n")
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout.encoding.lower() != "utf-8":
+            from automon.cli.theme import show_letters_instead
+
+            show_letters_instead(sys.stdout, sys.stderr)
         try:
             return super().invoke(ctx)
         except ConfigError as error:

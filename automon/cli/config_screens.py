@@ -227,14 +227,6 @@ def _in_units_of_the_file(drift: Sequence[Document]) -> Iterator[Document]:
         }
 
 
-def drift_line(drift: Sequence[Document]) -> str:
-    """Say in one line that what is in force is not what the file says; empty when it is."""
-    if not drift:
-        return ""
-    values = "1 value was" if len(drift) == 1 else f"{len(drift)} values were"
-    return f"{values} changed by SQL and not in the file: automon config drift"
-
-
 def _iso(moment: datetime | str | None) -> str | None:
     return moment.isoformat() if isinstance(moment, datetime) else moment
 

@@ -264,13 +264,18 @@ def _watch(store: Store, *, as_json: bool) -> Watch:
 def send_test(channel: str | None, config_path: Path | None) -> None:
     """Send a test message through one or all channels.
 
+    Straight from here, past the database and the service. Says how long each took, or why it failed and what mends it.
+
     Example: automon send-test slack
     """
     from automon.cli.trial import send_test_messages
-    from automon.places import load_found_config
+    from automon.places import adopt_environment, find_config, load_config_at
 
     quiet_logs()
-    config = load_found_config(config_path, os.environ)
+    path = find_config(config_path, os.environ)
+    # The way out that the service takes: its proxy, its CAs.
+    adopt_environment(path)
+    config = load_config_at(path, os.environ)
     outcomes = send_test_messages(config, channel)
     for outcome in outcomes:
         click.echo(outcome.line)

@@ -58,7 +58,7 @@ def examine(config_path: Path | None, database_url: str | None) -> list[Finding]
     from automon.cli import doctor_host
     from automon.cli.findings import Check, run_checks
     from automon.clock import SystemClock
-    from automon.places import EMBEDDED_FOLDER, adopt_environment, find_config
+    from automon.places import EMBEDDED_FOLDER, SYSTEM_DATABASE_FOLDER, adopt_environment, find_config
 
     path = find_config(config_path, os.environ)
     adopt_environment(path)
@@ -71,7 +71,7 @@ def examine(config_path: Path | None, database_url: str | None) -> list[Finding]
         Check("config", partial(doctor_host.check_config, read)),
         Check("secrets", partial(doctor_host.check_secrets, read)),
         Check("systemd", doctor_host.check_unit),
-        Check("embedded db", partial(doctor_host.check_embedded, EMBEDDED_FOLDER)),
+        Check("embedded db", partial(doctor_host.check_embedded, [EMBEDDED_FOLDER, SYSTEM_DATABASE_FOLDER])),
     ]
     found = run_checks([host, database, *_network_checks(read)], PATIENCE)
     zones = doctor_host.check_time_zones(read.config, now, find_zone())

@@ -35,6 +35,7 @@ OLDEST, NEWEST = 14, 18
 SKEW_WORTH_SAYING = 2.0
 SKEW_THAT_HURTS = 60.0
 DAYS_WORTH_SAYING = 2
+MOST_NAMES = 3
 DAYS_THAT_HURT = 7
 ROLLUPS_WORTH_SAYING = 60.0
 ROLLUPS_THAT_HURT = 600.0
@@ -173,9 +174,8 @@ class DatabaseChecks:
     def _channels(self) -> Finding:
         return judge_channels(self._own()["channels"])
 
-    def _drift(self) -> Finding | None:
-        found = getattr(self._store, "config_drift", None)
-        return None if found is None else judge_drift(found())
+    def _drift(self) -> Finding:
+        return judge_drift(self._store.config_drift())
 
     def _own(self) -> Document:
         if self._summary is None:
@@ -360,13 +360,13 @@ def judge_channels(channels: Sequence[Mapping[str, Any]]) -> Finding:
     return judged("channels", told, fix)
 
 
-def judge_drift(drift: Sequence[Any]) -> Finding:
+def judge_drift(drift: Sequence[Mapping[str, Any]]) -> Finding:
     if not drift:
         return ok("drift", "the database works with what the config file says")
-    told = f"{len(drift)} values in the database are not those of the file"
-    return warning(
-        "drift", told, "automon config show   (the service puts the file's in force: systemctl reload automon)"
-    )
+    names = [" ".join(filter(None, (row["name"], row["source"], row["level"]))) for row in drift]
+    shown = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+    told = f"SQL has changed {shown} past the config file; the next reload takes that back"
+    return warning("drift", told, "automon config show   (and write into the file what is to stay)")
 
 
 def unreachable(why: str, fix: str) -> list[Check]:

@@ -11,7 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import metadata
@@ -227,18 +227,18 @@ def judge_unit(unit: Mapping[str, str]) -> Finding | None:
     return ok("systemd", state)
 
 
-def check_embedded(folder: Path) -> Finding | None:
-    """See whether the embedded database has room and may open enough files; None where there is none."""
+def check_embedded(folders: Sequence[Path]) -> Finding | None:
+    """See whether the embedded database has room and may open enough files; None where none runs."""
     from automon.embedded.postmaster import read_pid_file, serves
 
-    data = folder.resolve() / "data"
-    try:
-        found = read_pid_file(data)
-    except OSError:
-        return not_checked("embedded db", f"{data} belongs to another user", "Run this as that user, or as root.")
-    if found is None or not serves(found.pid, data):
-        return None
-    return judge_embedded(data, shutil.disk_usage(data).free, _most_files(found.pid))
+    for data in (folder.resolve() / "data" for folder in folders):
+        try:
+            found = read_pid_file(data)
+        except OSError:
+            return not_checked("embedded db", f"{data} belongs to another user", "sudo automon doctor")
+        if found is not None and serves(found.pid, data):
+            return judge_embedded(data, shutil.disk_usage(data).free, _most_files(found.pid))
+    return None
 
 
 def judge_embedded(data: Path, free_bytes: int, most_files: int | None) -> Finding:

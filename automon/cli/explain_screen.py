@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from automon.cli.alert_screens import silence_command
 from automon.cli.delivery_screens import place, with_several_recipients
 from automon.cli.table import number_column, table, text_column
-from automon.cli.text import DASH, WIDTH, age, clock, cut, local, span, spread, time_with_zone, when, wrapped
+from automon.cli.text import DASH, WIDTH, age, cells, clock, cut, local, span, spread, time_with_zone, when, wrapped
 from automon.cli.theme import OF_SEVERITY, State, Theme
 from automon.config.settings import ALERT_TYPES as CONFIG_KEYS
 from automon.models import Guidance
@@ -141,7 +142,7 @@ def rule_place(rule: Document, alert_type: str, source: str, verbs: frozenset[st
         case "shipped":
             return f"{where}, as shipped"
         case _:
-            return f"{where} of the config" + ("   (automon config show)" if "config" in verbs else "")
+            return f"{where} of the config" + (f"   (automon config show {quote(source)})" if "config" in verbs else "")
 
 
 def _window(evidence: Document, now: datetime) -> str:
@@ -157,17 +158,14 @@ def trend(found: Document, theme: Theme) -> str:
 
 
 def _causes(evidence: Document, now: datetime) -> list[str]:
-    return [
-        cut_row(
-            f"  {row['count']:>5,}x  {cut(row['what'] or '', 40)}{': ' if row['message'] else ''}{cut(row['message'] or '', 120)}",
-            "  ".join(part for part in (cut(row["where"] or "", 20), f"first {clock(row['first_at'], now)}") if part),
-        )
-        for row in (evidence.get("top") or [])[:MOST_CAUSES]
-    ]
+    return [_cause(row, now) for row in (evidence.get("top") or [])[:MOST_CAUSES]]
 
 
-def cut_row(left: str, right_text: str) -> str:
-    return spread(left, right_text, WIDTH)
+def _cause(row: Document, now: datetime) -> str:
+    left = f"  {row['count']:>5,}x  {cut(row['what'] or '', 40)}{': ' if row['message'] else ''}{cut(row['message'] or '', 160)}"
+    where = f"{cut(row['where'], 20)}  " if row["where"] else ""
+    beside = f"{where}first {clock(row['first_at'], now)}"
+    return spread(left, beside) if cells(left) + cells(beside) + 2 <= WIDTH else f"{left}  {beside}"
 
 
 def _changes(told: Explanation) -> list[str]:
@@ -365,9 +363,9 @@ def source_records(checks: Sequence[Document]) -> Iterator[Sequence[object]]:
         )  # fmt: skip
 
 
-def unknown_source(source: str, near: str) -> tuple[str, str]:
+def unknown_source(source: str, guess: str) -> tuple[str, str]:
     """Say that nothing bears a name, and where the names are: message and hint."""
     return (
-        f"nothing that is watched is called {cut(source, 60)}{near}",
+        f"nothing that is watched is called {cut(source, 60)}.{guess}",
         "Names are those of task types, components, queues and hosts: automon tasks, automon errors, automon queues, automon hosts.",
     )

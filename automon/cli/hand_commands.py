@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from automon.cli.names import EVERY, AlertType
 from automon.cli.options import Duration, by_option, config_option, database_option, open_store, quiet_logs
 from automon.cli.reading import Answer, Reading, give, reads
 
@@ -140,7 +141,7 @@ def _opened(story: Document) -> Any:
 @click.argument("source")
 @click.argument("duration", type=Duration())
 @click.option("--reason", default="", help="Why; kept in the database.")
-@click.option("--type", "alert_type", default="*", help="Only this alert type.")
+@click.option("--type", "alert_type", type=AlertType(), default=EVERY, help="Only this alert type.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would have hidden in the last 7 days.")
 @by_option
 @config_option

@@ -55,6 +55,15 @@ def _partition_lines(ahead: int, theme: Theme) -> list[str]:
     return [f"AUTOMON    {theme.mark(State.WARNING)} partitions are made for {ahead} days ahead only: automon doctor"]
 
 
+def drift_lines(drift: Sequence[Document], theme: Theme) -> list[str]:
+    """Say that what is in force is not what the config file says."""
+    if not drift:
+        return []
+    return [
+        f"CONFIG     {theme.mark(State.WARNING)} {counted(len(drift), 'value')} changed by SQL, not in the file: automon config drift"
+    ]
+
+
 def age_of_check(summary: Document) -> str:
     check = summary["automon"]["last_check"]
     return f"{age(check['age_seconds'])} ago" if check else "never"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from automon.database_failure import how_to_connect
 from automon.errors import AutomonError
 from automon.inspection import Pooling, Schema, Server, detect_pooling, look_at_schema, look_at_server
 from automon.migrate import manifest, migrate
-from automon.places import EMBEDDED_FOLDER, SYSTEM_CONFIG
+from automon.places import EMBEDDED_FOLDER, SYSTEM_CONFIG, SYSTEM_DATABASE_FOLDER
 from notifiers.channel import DeliveryError
 from notifiers.mail_probe import Trial, most_telling, probe, ways_to
 from notifiers.message import MessageContext
@@ -34,6 +35,8 @@ from notifiers.smtp import Server as MailServer
 
 STEPS = 5
 CONNECT_SECONDS = 8
+DATABASE_UNIT = "automon-database.service"
+UNIT_SECONDS = 120
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
 PASSWORD_VARIABLE = "AUTOMON_SMTP_PASSWORD"  # noqa: S105  its name
 WEBHOOK_HELP = "https://hooks.slack.com/services/T…/B…/…; Slack shows it under Apps, Incoming Webhooks, Add"
@@ -93,9 +96,15 @@ def choose_database(asker: Asker, draft: Draft, given: str | None, embedded: Pat
 
     reached = None if embedded else until_it_works(asker, attempt)
     folder = None
+    if reached is None and draft.config_path.parent == SYSTEM_CONFIG.parent:
+        if embedded is not None:
+            raise AutomonError(
+                "--embedded is for automon in a folder", hint=f"The service of this machine has {DATABASE_UNIT}."
+            )
+        reached = reach_database(_system_database(asker), name)
     if reached is None:
         folder = embedded or EMBEDDED_FOLDER
-        reached = reach_database(_embedded_url(folder, draft, stack), name)
+        reached = reach_database(_embedded_url(folder, stack), name)
     else:
         draft.put_secret(("database", "url"), "DATABASE_URL", reached.url)
         _tell_of_pooler(draft, reached)
@@ -145,15 +154,33 @@ def _tell_of_pooler(draft: Draft, reached: Reached) -> None:
         draft.put(("database", "pooled"), value=True)
 
 
-def _embedded_url(folder: Path, draft: Draft, stack: ExitStack) -> str:
+def _embedded_url(folder: Path, stack: ExitStack) -> str:
     from automon.embedded import EmbeddedPostgres, find_running
 
-    if draft.config_path.parent == SYSTEM_CONFIG.parent:
-        raise AutomonError(
-            "no database is named",
-            hint="Name one: automon setup --database-url postgresql://user:password@host:5432/database",
-        )
     return find_running(folder) or stack.enter_context(EmbeddedPostgres(folder)).url
+
+
+def _system_database(asker: Asker) -> str:
+    """Start the unit of automon's own PostgreSQL, and answer the URL by which root and the service reach it."""
+    from automon.embedded import find_running
+
+    if not asker.confirm(f"No database is named. Start automon's own PostgreSQL ({DATABASE_UNIT})?"):
+        raise AutomonError("automon needs a database", hint="Name one: automon setup --database-url postgresql://…")
+    command = ["systemctl", "enable", "--now", DATABASE_UNIT]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=UNIT_SECONDS)  # noqa: S603  no shell
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AutomonError(
+            f"systemctl gave no answer: {type(error).__name__}", hint=f"systemctl status {DATABASE_UNIT}"
+        ) from None
+    url = find_running(SYSTEM_DATABASE_FOLDER)
+    if url is None:
+        reason = done.stderr.strip().split("\n", 1)[0] or "it does not answer"
+        raise AutomonError(
+            f"{DATABASE_UNIT} did not start: {reason}",
+            hint=f"Its reason: journalctl -u {DATABASE_UNIT} -n 20. Or name a database of yours: automon setup --database-url postgresql://…",
+        )
+    return url
 
 
 def _bring_schema(asker: Asker, reached: Reached, name: str) -> None:

@@ -65,6 +65,7 @@ def look(store: Store, *, unacked: bool = False, limit: int = MOST_SHOWN, now: d
         verdict=status_verdict(report["summary"], alerts, replica),
         now=local(report["summary"]["generated_at"]),
         replica=replica,
+        drift=store.config_drift(),
     )
 
 

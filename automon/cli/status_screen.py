@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from automon.cli.own_lines import age_of_check, hosts_of_services, next_steps, own_lines, services
+from automon.cli.own_lines import age_of_check, drift_lines, hosts_of_services, next_steps, own_lines, services
 from automon.cli.table import number_column, rest_column, table, text_column
 from automon.cli.text import (
     DASH,
@@ -47,6 +47,8 @@ class Status:
     verdict: Verdict
     now: datetime
     replica: Replica | None = None
+    drift: Sequence[Document] = ()
+    """What SQL has changed past the config file."""
 
     @property
     def summary(self) -> Document:
@@ -67,8 +69,9 @@ class Section:
 def status_lines(status: Status, theme: Theme, height: int = HEIGHT) -> list[str]:
     """Draw the whole screen, in at most that many lines."""
     head = [headline(status, theme)]
+    own = own_lines(status.summary, status.now, status.verdict, status.replica, theme)
     below = [
-        [*_strip(status.report, theme), *own_lines(status.summary, status.now, status.verdict, status.replica, theme)],
+        [*_strip(status.report, theme), *own, *drift_lines(status.drift, theme)],
         next_steps(status.summary, status.alerts, status.verdict),
     ]
     if status.verdict.name == "ok" and not status.alerts:
@@ -312,7 +315,7 @@ def empty_in(row: Document) -> str:
         return span(row["seconds_to_empty"]) if row["pending"] else "now"
     if row["change_per_minute"] is None:
         return DASH
-    return "never, growing" if row["change_per_minute"] > 0 else "never"
+    return "never, growing" if row["change_per_minute"] > 0 else "steady"
 
 
 # Hosts and components ---------------------------------------------------------------------------------------------
@@ -377,6 +380,7 @@ def status_document(status: Status) -> Document:
         "last_resolved": report["last_resolved"],
         **{kind: _counted_part(report[kind]) for kind in ("tasks", "queues", "hosts", "components")},
         "replica": replica_document(status.replica),
+        "drift": len(status.drift),
     }
 
 
@@ -406,3 +410,4 @@ def status_records(status: Status) -> Iterator[Sequence[object]]:
         yield "component", row["source"], row["severity"], row["status"], row["reported_at"], row["is_silent"]
     for channel in own["channels"]:
         yield "channel", channel["name"], channel["state"], channel["waiting"], channel["failed_24h"], channel["last_sent_at"]  # fmt: skip
+    yield "drift", len(status.drift)

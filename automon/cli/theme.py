@@ -7,6 +7,8 @@ through that a terminal would obey.
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -118,6 +120,26 @@ def _has(encoding: str, character: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def show_letters_instead(*streams: TextIO) -> None:
+    """Have streams that cannot show a shape write its letters, so that no command breaks on a terminal without UTF-8.
+
+    Of one that says ASCII click thinks that it is set wrongly, and writes UTF-8 there.
+    """
+    codecs.register_error("letters", _letters)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper) and not is_utf8(stream.encoding):
+            stream.reconfigure(errors="letters")
+
+
+def _letters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    marks = dict(zip(UNICODE_MARKS, ASCII_MARKS, strict=True))
+    unshown = error.object[error.start : error.end]
+    letters = (marks.get(character) or character.translate(ASCII_FOR) for character in unshown)
+    return "".join(letter if letter.isascii() else "?" for letter in letters), error.end
 
 
 def is_utf8(encoding: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from dataclasses import dataclass
 
 from automon.cli.suggestions import did_you_mean
@@ -49,10 +50,16 @@ def _try_channel(config: Config, settings: ChannelConfig) -> list[Outcome]:
 
 def _send(channel: Channel, message: Message, recipient: str) -> Outcome:
     where = channel.name if recipient == channel.name else f"{channel.name} ({recipient})"
+    began = time.monotonic()
     try:
         receipt = channel.send(message, recipient)
     except DeliveryError as error:
-        return Outcome(delivered=False, line=f"✗ {where}: {error.reason}: {error}")
-    return Outcome(
-        delivered=True, line=f"✓ {where}: sent in {receipt.duration.total_seconds() * 1000:.0f} ms ({receipt.answer})"
-    )
+        fix = f"\n  {error.hint}" if error.hint else ""
+        line = f"✗ {where}: {error.reason}: {error.detail} (after {_milliseconds(time.monotonic() - began)}){fix}"
+        return Outcome(delivered=False, line=line)
+    sent = _milliseconds(receipt.duration.total_seconds())
+    return Outcome(delivered=True, line=f"✓ {where}: sent in {sent} ({receipt.answer})")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

@@ -54,14 +54,14 @@ def _tasks(store: Store, since: timedelta, limit: int) -> Answer:
 
 
 def _task(store: Store, task_type: str, since: timedelta) -> Answer:
+    from automon.cli.suggestions import did_you_mean
     from automon.cli.work_screens import FAILURE_FIELDS, records, task_screen
-    from automon.config.types import near
 
     found, now = store.task_details(task_type, window=since), _now()
     if found is None:
         known = [row["task_type"] for row in store.task_report(window=timedelta(days=7))]
         raise AutomonError(
-            f"nothing of the task type {task_type} ended in that time or runs{near(task_type, known)}",
+            f"nothing of the task type {task_type} ended in that time or runs.{did_you_mean(task_type, known)}",
             hint="automon tasks lists the task types; --since 30d looks further back.",
         )
     return Answer(

@@ -8,7 +8,7 @@ from typing import Any
 
 from automon.cli.status_screen import empty_in, last_run, queue_row, task_state, why_of_task
 from automon.cli.table import number_column, rest_column, table, text_column
-from automon.cli.text import DASH, WIDTH, age, ago, clock, cut, local, percent, span, spread, time_with_zone
+from automon.cli.text import DASH, WIDTH, age, ago, cells, clock, cut, local, percent, span, spread, time_with_zone
 from automon.cli.theme import State, Theme
 from notifiers.words import counted
 from notifiers.words import number as grouped
@@ -160,9 +160,11 @@ def _cause(row: Document, now: datetime, theme: Theme) -> list[str]:
     tasks = f"{counted(row['tasks'], 'task')}  " if row["tasks"] else ""
     first, last = clock(row["first_at"], now), ago(row["last_at"], now)
     left = f"{theme.of_severity(row['severity'])} {count:>7}  {cut(row['component'], 24)}  {cut(row['error_type'], 30)}"
-    task = f"   task {cut(row['sample_task_id'], 30)}" if row["sample_task_id"] else ""
-    sample = cut(row["sample_message"] or "no message", WIDTH)
-    return [spread(left, f"{tasks}first {first}  last {last}"), spread(" " * (theme.mark_width + 10) + sample, task)]
+    sample = " " * (theme.mark_width + 10) + cut(row["sample_message"] or "no message", WIDTH)
+    task = f"task {cut(row['sample_task_id'], 30)}" if row["sample_task_id"] else ""
+    # The message says more than one of its tasks.
+    has_room = cells(sample) + cells(task) + 2 <= WIDTH
+    return [spread(left, f"{tasks}first {first}  last {last}"), spread(sample, task if has_room else "")]
 
 
 # Queues ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from automon.errors import AutomonError
 
-MAX_DEPTH = 100
+MAX_DEPTH = 20  # a config needs six; each level is kept once for each value below it
 MOST_SHOWN = 80
 
 Path = tuple[str | int, ...]

@@ -35,8 +35,12 @@ Which database is used: the one behind `--database-url`, else that of the config
 `automon status`, `automon alerts`, `automon channels` and `automon canary` have codes of their own, which a monitoring
 plugin can use as they are.
 
-Messages and tables go to stdout, errors and hints to stderr. With `--json` stdout is one JSON object with a
-`schema_version`. `automon run` logs to stderr: readable lines on a terminal, JSON elsewhere, or what the variable
+Messages and tables go to stdout, errors and hints to stderr; where there is nothing to show, stdout stays empty. With
+`--json` stdout is one JSON object with a `schema_version`, with `--plain` one record a line, its fields separated by tabs
+and its times in UTC. [Pictures](../screens.md) of the rest.
+
+Times are those of your zone (`TZ`). Colours are shown on a terminal, never where `NO_COLOR` is set or `TERM` is `dumb`,
+elsewhere with `CLICOLOR_FORCE=1`; `--color` overrules these. Well is blue; `AUTOMON_THEME=classic` makes it green. `automon run` logs to stderr: readable lines on a terminal, JSON elsewhere, or what the variable
 `AUTOMON_LOG_FORMAT` says (`console` or `json`).
 
 | command | what it does |

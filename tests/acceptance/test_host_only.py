@@ -149,7 +149,8 @@ def test_another_rhythm_is_read_from_the_config(look: Look, writer_url: str, sta
     sampler.reload(make_config(schedule={"host_sampling_seconds": 3600}))
     changed = sampler.wait_for_event("config_accepted")
 
-    assert changed["changes"] == ["schedule.host_sampling_seconds: 1 -> 3600"]
+    [change] = changed["changes"]
+    assert change.startswith("schedule.host_sampling_seconds: 1 -> 3600")
     before = look.one("SELECT count(*) FROM public.host_metrics")
     look.wait_for("SELECT clock_timestamp() > %s::timestamptz + interval '3 seconds'", changed["timestamp"])
     assert look.one("SELECT count(*) FROM public.host_metrics") <= before + 1

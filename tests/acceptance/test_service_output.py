@@ -66,7 +66,7 @@ def test_every_line_is_json_with_time_level_and_event_and_those_of_libraries_are
     service.wait_until_ready()
     look.raise_alert(640)
     service.wait_for_event("channel_stopped")
-    look.ask("DROP TABLE public.host_metrics")
+    look.ask("DROP TABLE public.host_metrics CASCADE")
     service.wait_for_event("job_failed", job="host_sampling")
     assert service.stop() == 0
 

@@ -258,12 +258,16 @@ def test_a_person_acts_on_an_alert_and_its_story_tells(store: Store, calls: Call
     assert store.acknowledge_alert(number, "ana", "on it")
     assert not store.acknowledge_alert(number, "ben", None)
     assert store.alerts()[0]["acknowledged_by"] == "ana"
+    assert store.unacknowledge_alert(number, "ana", "cannot reach it")
+    assert not store.unacknowledge_alert(number, "ana", None)
     assert store.resolve_alert(number, "ana", None)
     assert store.alerts() == []
 
     story = store.alert_story(number)
     assert story is not None
-    assert [transition["kind"] for transition in story["transitions"]] == ["opened", "acknowledged", "resolved"]
+    assert [transition["kind"] for transition in story["transitions"]] == [
+        "opened", "acknowledged", "unacknowledged", "resolved",
+    ]  # fmt: skip
     assert story["transitions"][0]["deliveries"][0]["channel"] == "ops"
     assert store.alert_story(number + 1) is None
 
@@ -299,9 +303,9 @@ def test_a_schema_that_is_not_there_is_told_from_a_fault_within(empty_database_u
         store = Store(database, schema)
         with pytest.raises(SchemaMissingError, match="automon migrate") as no_function:
             store.next_delivery_in("ops")
-        with pytest.raises(SchemaMissingError, match="automon migrate") as no_view:
+        with pytest.raises(SchemaMissingError, match="automon migrate") as no_report:
             store.alerts()
-        for raised in (no_function, no_view):
+        for raised in (no_function, no_report):
             assert f"the schema {schema}" in raised.value.message
     database.close()
 

@@ -1041,7 +1041,7 @@ FUNCTION cause_of(p_alert_type text, p_source text, p_evidence jsonb) RETURNS te
 
 FUNCTION changes_near(p_at timestamp with time zone, p_but_alert_id bigint, p_limit integer) RETURNS TABLE(at timestamp with time zone, kind text, what text, alert_id bigint)
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
-    -- What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, services of automon; the nearest first.
+    -- What else changed from half an hour before a moment to ten minutes after it: other alerts, states of components, the configuration, services of automon; the nearest first.
 
 FUNCTION channel_findings(p_now timestamp with time zone) RETURNS SETOF monitoring_finding
     PLPGSQL STABLE SET search_path=pg_catalog, pg_temp
@@ -1320,6 +1320,16 @@ FUNCTION expired_errors(p_now timestamp with time zone) RETURNS TABLE(severity t
 FUNCTION expired_partitions(p_now timestamp with time zone DEFAULT now()) RETURNS TABLE(table_name text, partition_name text)
     PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
     -- The day partitions that hold nothing but what has passed its term, oldest first.
+
+FUNCTION export_estimate(p_kind text, p_since timestamp with time zone, p_until timestamp with time zone) RETURNS bigint
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp
+    -- About how many facts of a kind a range of time holds, as the planner believes, without reading them; NULL for an unknown kind.
+    GRANT EXECUTE TO automon_reader
+
+FUNCTION export_facts(p_kind text, p_since timestamp with time zone, p_until timestamp with time zone, p_after jsonb DEFAULT NULL::jsonb, p_limit integer DEFAULT 5000) RETURNS SETOF json
+    PLPGSQL STABLE SECURITY DEFINER SET search_path=pg_catalog, pg_temp, TimeZone=UTC
+    -- A page of the facts of a kind from a moment (included) to another (left out), as JSON in UTC, in a stable order. p_after: the order's two values of the last row that is known, as a JSON array: moment and id of tasks (end_time), running (start_time), health (started_at) and alerts (opened_at); moment and fact_id of errors and metrics; name and moment of queues and hosts. Raises AM001.
+    GRANT EXECUTE TO automon_reader
 
 FUNCTION extend_health_interval(p_report system_health) RETURNS boolean
     PLPGSQL VOLATILE SET search_path=pg_catalog, pg_temp

@@ -83,7 +83,7 @@ class TerminalProcess:
         frames = [frame for frame in self.written.split(FRAME) if "\x1b[J" in frame]
         if not frames:
             return []
-        return [_SEQUENCE.sub("", line) for line in frames[-1].partition("\x1b[J")[0].split("\r\n")]
+        return [_SEQUENCE.sub("", line) for line in frames[-1].partition("\x1b[J")[0].replace("\r", "").split("\n")]
 
     def wait_for(self, text: str, seconds: float = 20) -> list[str]:
         try:

@@ -695,6 +695,30 @@ MISTAKES = {
         '{"overrides": {"error_rates": {§"*": {}}}}', "overrides.error_rates.*", "must name one source",
         "the exact name of a component, task type, queue or host",
     ),
+    "source that the database cannot keep": (
+        '{"overrides": {"error_rates": {§"a\\u0000b": {}}}}', 'overrides.error_rates."a\\u0000b"',
+        "cannot be the name of a source", "at most 512 bytes, without the character U+0000",
+    ),
+    "source with too long a name": (
+        '{"overrides": {"error_rates": {§"' + "é" * 257 + '": {}}}}', 'overrides.error_rates."' + "é" * 79 + '…"',
+        "cannot be the name of a source", "at most 512 bytes, without the character U+0000",
+    ),
+    "secret where a key stands": (
+        channel('"type": "email", §"$literal:secret": 5'), 'channels.c."$literal:…"', "unknown key",
+        f"known here: {COMMON_KEYS}, url, host, port, security, username, password, from, to, ca_file",
+    ),
+    "secret too long for one": (
+        channel('"type": "apprise", "url": §"$literal:' + "x" * 8193 + '"'), "channels.c.url",
+        "what stands behind $literal: is too long", "at most 8192 characters",
+    ),
+    "CA file with too long a name": (
+        channel('"type": "email", "url": "$env:MAIL", "ca_file": §"/' + "x" * 5000 + '"'), "channels.c.ca_file",
+        "there is no such file", "",
+    ),
+    "more channels than threads are worth": (
+        '{"channels": §{' + ", ".join(f'"c{number}": {{"type": "terminal"}}' for number in range(51)) + "}}", "channels",
+        "has too many entries", "at most 50",
+    ),
     "unhealthy milder than degraded": (
         '{"component_health": {"degraded": "high", "unhealthy": §"medium"}}', "component_health.unhealthy",
         "must not be milder than degraded (high)", "the same severity or a higher one",
@@ -1101,12 +1125,12 @@ FULL = jsonc.loads(SHIPPED.read_text(encoding="utf-8")) | {
     },
 }
 PATHS = [path for path in jsonc.parse(json.dumps(FULL)).value_offsets if path]
-NOISE = st.recursive(
+SCALARS = (
     st.none() | st.booleans() | st.integers(-2, 200) | st.floats(-1, 1e6) | st.text(max_size=5)
-    | st.sampled_from(["$env:HOOK", "$env:NO", "$file:/no", "low", "opened", "slack", "ops", "journal", "UTC", "03:00", "a@x"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["low", "type", "*", "x"]), inner),
-    max_leaves=3,
+    | st.sampled_from(["$env:HOOK", "$env:NO", "$file:/no", "low", "opened", "slack", "ops", "journal", "UTC", "03:00", "a@x"])
 )  # fmt: skip
+LISTS = st.lists(SCALARS, max_size=2)
+NOISE = SCALARS | LISTS | st.dictionaries(st.sampled_from(["low", "type", "*", "x"]), SCALARS | LISTS, max_size=3)
 CHANGES = st.lists(
     st.tuples(st.sampled_from(PATHS), st.sampled_from(["replace", "drop", "rename"]), NOISE), min_size=1, max_size=4
 )

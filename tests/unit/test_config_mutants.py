@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,8 @@ from zoneinfo import available_timezones
 import pytest
 
 from automon.config import Config, load_config
+from automon.config.load import MOST_BYTES
+from automon.config.problems import MOST_PROBLEMS
 from automon.errors import ConfigError, Problem
 from automon.secrets import scrub
 
@@ -132,7 +135,7 @@ def truncate(rng: random.Random, tokens: list[str]) -> None:
 
 
 def nest(rng: random.Random, tokens: list[str]) -> None:
-    at, depth = pick(rng, tokens), rng.choice((2, 99, 100, 101, 5000))
+    at, depth = pick(rng, tokens), rng.choice((2, 15, 19, 20, 5000))
     opened, closed = rng.choice((("[", "]"), ('{"a":', "}")))
     tokens[at] = opened * depth + tokens[at] + closed * depth
 
@@ -218,3 +221,60 @@ def assert_is_sane(config: Config) -> None:
         assert channel.fallback is None or channel.fallback in set(names) - {channel.name}
         assert channel.notify_on
     assert scrub(str(config.database)) == str(config.database)
+
+
+# Files that are large and wrong all over --------------------------------------------------------------------------
+
+
+def many(count: int, text: str) -> str:
+    return ", ".join(text.replace("#", str(number)) for number in range(count))
+
+
+LARGE: dict[str, Callable[[int], str]] = {
+    "unknown keys": lambda count: "{" + many(count, '"key#": 1') + "}",
+    "keys twice": lambda count: "{" + many(count, '"alerts": {}') + "}",
+    "overrides that fall": lambda count: '{"overrides": {"error_rates": {' + many(count, '"s#": {"low": 5, "medium": 4}') + "}}}",
+    "overrides that are right": lambda count: '{"overrides": {"error_rates": {' + many(count, '"s#": {"low": 5}') + "}}}",
+    "channels with unknown fallbacks": lambda count: '{"channels": {' + many(count, '"c#": {"type": "terminal", "fallback": "x#"}') + "}}",
+    "a chain of fallbacks": lambda count: '{"channels": {' + many(count, '"c#": {"type": "terminal", "fallback": "c1#"}') + "}}",
+    "wrong recipients": lambda count: '{"channels": {"m": {"type": "email", "host": "h", "from": "a@x", "to": [' + many(count, '"b#@@x"') + "]}}}",
+    "open brackets": lambda count: "[" * count,
+}  # fmt: skip
+
+
+def work_on(text: str, file: Path) -> int:
+    """Load a file and count the calls that took: a measure that no other process on the machine moves."""
+    file.write_text(text, encoding="utf-8")
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        load_config(file, {})
+    except ConfigError as error:
+        sys.setprofile(None)
+        assert 1 <= len(error.problems) <= 2 * MOST_PROBLEMS
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_file_of_twice_the_size_takes_twice_the_work_at_most(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "monitoring_config.json"
+    work_on("{}", file)  # what is done once in a process
+
+    once, twice = (work_on(LARGE[kind](count), file) for count in (500, 1000))
+
+    assert twice <= 2.5 * once + 1000
+
+
+def test_a_file_that_is_too_large_to_be_a_config_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "monitoring_config.json"
+    file.write_text("{}" + " " * MOST_BYTES, encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="the file is larger than 1048576 bytes"):
+        load_config(file, {})

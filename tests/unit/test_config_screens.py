@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from automon.cli.config_screens import (
-    drift_line,
     drift_lines,
     history_lines,
     levels_in_force,
@@ -181,8 +180,6 @@ def test_drift_is_listed_with_both_values_in_the_units_of_the_file() -> None:
         "overrides.queue_backlog.web.low file 60 in force null set by ana 11:00",
         "alerts.resolve_after_minutes file 2 in force 10 set by SQL 11:00",
     ]
-    assert drift_line(drift) == "2 values were changed by SQL and not in the file: automon config drift"
-    assert drift_line([]) == ""
 
 
 def change(noticed_by: str, **more: Any) -> dict[str, Any]:

@@ -127,7 +127,7 @@ MISTAKES = {
     "too large": ("[1e400]", 1, 2, "this number is too large"),
     "too large, without a point": ("[" + "9" * 400 + "]", 1, 2, "this number is too large"),
     "too many digits": ("[" + "9" * 5000 + "]", 1, 2, "this number is too large"),
-    "too deep": ("[" * 200, 1, 102, "nested deeper than 100 levels"),
+    "too deep": ("[" * 200, 1, 22, "nested deeper than 20 levels"),
     "hard space": ('{\u00a0"a": 1}', 1, 2, "a key in double quotes must stand here, but here is the character U+00A0"),
     "key twice": ('{"a": 1,\n\n "a": 2}', 3, 2, 'the key "a" stands here a second time, first in line 1'),
 }

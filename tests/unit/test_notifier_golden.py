@@ -82,9 +82,5 @@ def test_a_slack_message_keeps_to_slacks_limits_and_has_a_preview(name: str) -> 
 
 
 def test_a_golden_file_exists_for_nothing_else() -> None:
-    wanted = {
-        f"{medium}/{name}.{end}"
-        for name in NAMES
-        for medium, end in (("slack", "json"), ("mail", "txt"), ("terminal", "txt"))
-    }
-    assert {str(file.relative_to(GOLDEN)) for file in GOLDEN.rglob("*.*")} == wanted
+    for medium, end in (("slack", "json"), ("mail", "txt"), ("terminal", "txt")):
+        assert {file.name for file in (GOLDEN / medium).iterdir()} == {f"{name}.{end}" for name in NAMES}

@@ -53,6 +53,8 @@ def with_health(**values: Any) -> Vitals:
     ("vitals", "troubles"),
     [
         pytest.param(WELL, [], id="all is well"),
+        pytest.param(replace(WELL, main=MINUTE), [], id="a main thread that is busy for a while"),
+        pytest.param(replace(WELL, main=61 * SECOND), [Trouble.MAIN_STUCK], id="a main thread that is stuck"),
         pytest.param(replace(WELL, scheduler=10 * SECOND), [], id="a scheduler that is busy for a while"),
         pytest.param(replace(WELL, scheduler=11 * SECOND), [Trouble.SCHEDULER_STUCK], id="a scheduler that is stuck"),
         pytest.param(replace(WELL, heartbeat=30 * SECOND), [], id="a beat that waits"),

@@ -324,9 +324,11 @@ IT_IS_OVER = Patience(span=MINUTE, until=NOW)
         pytest.param(canary(latency_seconds=4.2), channel(), IT_IS_OVER,
                      ["✓ slack: arrived in 4.2 s (delivery 908)"], id="arrived late"),
         pytest.param(canary("failed", why="refused: 550 no such user"), channel(), ONE_MINUTE,
-                     ["✗ slack: refused: 550 no such user (delivery 908)"], id="refused"),
+                     ["✗ slack: refused: 550 no such user (delivery 908)", "  what mends it: automon send-test slack"],
+                     id="refused"),
         pytest.param(canary("pending", why="gone: 404"), stopped(), ONE_MINUTE,
                      ["✗ slack: STOPPED since 10:00: gone: Slack answered 404 no_service (delivery 908)",
+                      "  what mends it: automon send-test slack",
                       "  repair it, then: automon channels resume slack"], id="stopped"),
         pytest.param(canary("pending", why="unreachable: no route"), failing(), ONE_MINUTE,
                      ["◌ slack: failing since 11:55, next try 12:02: unreachable: no route (delivery",
@@ -358,7 +360,7 @@ def test_a_canary_that_may_still_arrive_is_waited_for() -> None:
 
 @given(st.text(max_size=300))
 def test_an_answer_fits_a_terminal_whatever_the_other_side_has_said(text: str) -> None:
-    lines = Answer(mark="✗", text=text, next_step="automon canary").lines
+    lines = Answer(mark="✗", text=text, next_steps=("automon canary",)).lines
 
     assert max(map(cells, lines)) <= 80
     assert all(line.isprintable() for line in lines)

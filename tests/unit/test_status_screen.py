@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -304,6 +305,19 @@ def test_an_alert_is_one_line_of_the_terminal_whatever_a_task_has_called_itself(
         assert line.isprintable()
 
 
+def test_what_sql_has_changed_past_the_file_is_told_in_one_line() -> None:
+    drifted = replace(status_of([alert()]), drift=[{}, {}])
+
+    told = [
+        PLAIN.finish(status_lines(found, PLAIN))
+        for found in (drifted, replace(status_of(), drift=[{}, {}]), status_of())
+    ]
+
+    line = "CONFIG     ▲ 2 values changed by SQL, not in the file: automon config drift"
+    assert [line in screen.splitlines() for screen in told] == [True, True, False]
+    assert status_document(drifted)["drift"] == 2
+
+
 # Other forms ----------------------------------------------------------------------------------------------------
 
 
@@ -311,7 +325,7 @@ def test_the_document_has_these_keys() -> None:
     document = status_document(status_of([alert()]))
 
     assert sorted(document) == [
-        "alerts", "components", "exit_code", "hosts", "last_resolved", "queues", "replica", "summary", "tasks", "verdict",
+        "alerts", "components", "drift", "exit_code", "hosts", "last_resolved", "queues", "replica", "summary", "tasks", "verdict",
     ]  # fmt: skip
     assert {kind: document[kind]["total"] for kind in ("tasks", "queues", "hosts", "components")} == dict.fromkeys(
         ("tasks", "queues", "hosts", "components"), 1
@@ -327,7 +341,7 @@ def test_each_thing_is_a_record_of_one_line() -> None:
     records = [tabbed(record) for record in status_records(found)]
 
     assert [record.split("\t")[0] for record in records] == [
-        "verdict", "check", "alert", "task", "queue", "host", "component", "channel",
+        "verdict", "check", "alert", "task", "queue", "host", "component", "channel", "drift",
     ]  # fmt: skip
     assert records[2].split("\t")[1:] == [
         "41", "low", "open", "queue_backlog", "mail", ago(timedelta(seconds=90)), "two lines and tabs",

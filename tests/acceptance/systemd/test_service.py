@@ -30,6 +30,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
 
+UNITS = ("automon.service", "automon-database.service", "automon-host.service")
 LOOK_TWICE = """
 import json, time
 from jobs.host_reader import HostReader
@@ -165,17 +166,17 @@ def test_it_stops_at_once_and_without_an_error(automon: InstalledAutomon, databa
     assert "service_stopped" in automon.journal()
 
 
-def test_it_is_started_again_when_it_is_killed(automon: InstalledAutomon, stopped_database: LabDatabase) -> None:
-    automon.start()
-    kill_and_see_it_back(automon)
-    assert automon.show("NRestarts") == "1"
-
-
 def kill_and_see_it_back(automon: InstalledAutomon) -> None:
     pid = automon.main_pid
     automon.lab.run("kill", "-KILL", str(pid))
     # The number is 0 from the end of the one to the start of the next.
     wait_until(lambda: automon.active and automon.main_pid not in (0, pid), what="another process")
+
+
+def test_it_is_started_again_when_it_is_killed(automon: InstalledAutomon, stopped_database: LabDatabase) -> None:
+    automon.start()
+    kill_and_see_it_back(automon)
+    assert automon.show("NRestarts") == "1"
 
 
 def test_it_stays_down_when_it_dies_five_times_in_a_minute(
@@ -312,9 +313,6 @@ def test_it_runs_as_its_own_user_without_any_right(automon: InstalledAutomon, st
     assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
 
 
-UNITS = ("automon.service", "automon-database.service", "automon-host.service")
-
-
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_exposure_of_a_unit_is_small(automon: InstalledAutomon, unit: str) -> None:
     verdict = automon.lab.read("systemd-analyze", "security", "--no-pager", unit).splitlines()[-1]
@@ -326,22 +324,6 @@ def test_the_exposure_of_a_unit_is_small(automon: InstalledAutomon, unit: str) -
 def test_no_unit_has_a_mistake(automon: InstalledAutomon) -> None:
     done = automon.lab.run("systemd-analyze", "verify", *UNITS)
     assert done.stdout + done.stderr == ""
-
-
-def test_a_machine_beside_the_main_one_is_sampled_by_a_service_of_its_own(
-    automon: InstalledAutomon, database: LabDatabase
-) -> None:
-    automon.start()  # as on the main machine: the schema is there
-    automon.wait_for_status(WORKING)
-    automon.lab.run("systemctl", "stop", "automon")
-    newest = "SELECT count(*) FROM host_metrics WHERE sampled_at > now() - interval '3 seconds'"
-    wait_until(lambda: database.ask(newest) == "0", what="silence after the last sample")
-    automon.lab.run("systemctl", "start", "automon-host")
-    try:
-        wait_until(lambda: database.ask(newest) != "0", seconds=20, what="a sample")
-    finally:
-        automon.lab.run("systemctl", "stop", "automon-host")
-    assert automon.lab.read("systemctl", "show", "--property", "Result", "--value", "automon-host") == "success"
 
 
 def test_a_secret_can_be_encrypted_on_disk(automon: InstalledAutomon, database: LabDatabase) -> None:

@@ -135,11 +135,14 @@ def words_of(calls: Calls, table: str, constraint: str) -> set[str]:
         ("error_tracking", "severity_is_known", Severity),
         ("alerts", "severity_is_known", Severity),
         ("notification_channels", "severity_is_known", Severity),
-        ("alert_transitions", "kind_is_known", TransitionKind),
     ],
 )
 def test_python_and_sql_know_the_same_words(calls: Calls, table: str, constraint: str, enum: type[StrEnum]) -> None:
     assert words_of(calls, table, constraint) == {str(word) for word in enum}
+
+
+def test_channels_are_told_of_every_kind_of_transition_but_that_an_alert_was_given_back(calls: Calls) -> None:
+    assert words_of(calls, "alert_transitions", "kind_is_known") == {*map(str, TransitionKind), "unacknowledged"}
 
 
 def test_an_attempt_ends_for_a_reason_that_channels_know_or_because_its_sender_did(calls: Calls) -> None:

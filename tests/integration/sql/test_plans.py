@@ -279,3 +279,65 @@ def test_a_message_names_the_worst_of_what_else_is_open_without_reading_all_of_i
     outbox_of(calls, 2000)
 
     assert rows_of_tables(calls, "SELECT public.claim_delivery('ops', 'me')")["alerts"] <= 60
+
+
+# What people read ---------------------------------------------------------------------------------------------------
+
+A_TRENDS_TYPES = {"error_rate": "component-1", "failure_rate": "type-1", "processing_time": "type-1"}
+
+
+def minutes_read(read: dict[str, int]) -> int:
+    return sum(n for name, n in read.items() if "_minutes_" in name)
+
+
+def test_a_day_of_task_types_is_read_by_the_hour_and_of_the_facts_one_failure_each(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT * FROM public.get_task_report(p_now => %s)", NOON)
+
+    assert facts_read(read) <= PLANNING + 10
+    assert 0 < read["task_hours"] <= 24 * 10 * 2 + PLANNING
+    assert read["processing_metrics_running"] <= 2000 + PLANNING
+
+
+def test_one_task_type_is_told_without_a_look_at_the_others_facts(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT public.get_task_details('type-0', '10 days', %s)", NOON)
+
+    assert facts_read(read) <= 3 * PLANNING
+    assert minutes_read(read) <= 5 * IN_THE_HOUR
+
+
+def test_causes_are_read_from_the_newest_errors_of_each_component_whatever_the_window(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT * FROM public.get_error_causes(p_window => '10 days', p_now => %s)", NOON)
+
+    assert facts_read(read) <= 20 * 2000 + 10 * PLANNING
+
+
+@pytest.mark.parametrize("alert_type", A_TRENDS_TYPES)
+def test_a_trend_of_twelve_hours_reads_their_sums_and_the_minutes_of_one(history: Calls, alert_type: str) -> None:
+    source = A_TRENDS_TYPES[alert_type]
+
+    read = rows_of_tables(
+        history, "SELECT public.get_alert_trend(%s, %s, %s)", alert_type, source, NOON - timedelta(seconds=30)
+    )
+
+    assert facts_read(read) <= 2 * IN_A_MINUTE + PLANNING
+    assert minutes_read(read) <= 1.1 * IN_THE_HOUR
+
+
+def test_a_trend_of_a_queue_reads_a_report_an_hour(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT public.get_alert_trend('queue_backlog', 'queue-1', %s)", NOON)
+
+    assert sum(n for name, n in read.items() if name.startswith("queue_monitoring")) <= 12 + PLANNING
+
+
+def test_each_queue_is_told_from_its_newest_sixty_reports(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT * FROM public.get_queue_report(p_now => %s)", NOON)
+
+    assert sum(n for name, n in read.items() if name.startswith("queue_monitoring")) <= 20 * (5 + 60) + PLANNING
+
+
+def test_the_status_reads_sums_and_hardly_a_fact(history: Calls) -> None:
+    read = rows_of_tables(history, "SELECT public.get_status(6, %s)", NOON)
+
+    # The summary asks for the newest message of each kind of error, and so does the report of task types.
+    assert facts_read(read) <= 10 * PLANNING
+    assert minutes_read(read) <= 6 * IN_THE_HOUR
