@@ -72,7 +72,7 @@ HINTS = {
     "40001": "The replica had to go on; try again, or add --primary.",
 }
 CODES_OF_THEIR_OWN = {
-    **dict.fromkeys(("status", "alerts", "channels", "canary"), EXIT_CANNOT_READ),
+    **dict.fromkeys(("status", "top", "alerts", "channels", "canary"), EXIT_CANNOT_READ),
     "run": EXIT_CONFIG,
 }
 

@@ -198,7 +198,7 @@ def test_where_there_is_no_terminal_the_other_way_is_named(tmp_path: Path, datab
 
     done = run_automon(tmp_path, "top", environment={"DATABASE_URL": database_url, "TERM": "xterm"})
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.splitlines() == [
         "automon: top draws on a terminal, and this is none",
         "  Use: automon status --watch 2",
