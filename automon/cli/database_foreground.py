@@ -47,6 +47,7 @@ def _keep_company(server: EmbeddedPostgres) -> int:
         if time.monotonic() >= asked_at + pause:
             asked_at = time.monotonic()
             _feed_watchdog(server)
+            server.keep_log_small()
         try:
             signals.get(timeout=TICK)
         except Empty:
