@@ -206,7 +206,7 @@ SELECT begin_migration('019_configuration.sql', 'affea57f6e8b3b2aa269821a65d3965
 \if :pending
 \ir 019_configuration.sql
 \endif
-SELECT begin_migration('020_reports.sql', 'b1cf32d5e0a1b70cbfd513d17a312a78eb65ca2f36df53ff1cb4fc380c9138fe') AS pending \gset
+SELECT begin_migration('020_reports.sql', '5e7e147013247dc6f7768282d43cc9e603b82c14133d211f1972857bedfdbbb0') AS pending \gset
 \if :pending
 \ir 020_reports.sql
 \endif

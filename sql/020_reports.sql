@@ -643,7 +643,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp S
 AS $body$
 DECLARE
     -- Of most kinds the moment comes first, then what tells facts of one moment apart; of queues and hosts the name.
-    v_at   timestamptz := COALESCE(CASE WHEN p_kind IN ('queues', 'hosts') THEN p_after->>1 ELSE p_after->>0 END, '-infinity');
+    v_at   timestamptz := COALESCE((CASE WHEN p_kind IN ('queues', 'hosts') THEN p_after->>1 ELSE p_after->>0 END)::timestamptz, '-infinity');
     v_key  text        := CASE WHEN p_kind IN ('queues', 'hosts') THEN p_after->>0 ELSE p_after->>1 END;
     v_from timestamptz := GREATEST(p_since, v_at);
 BEGIN
