@@ -20,6 +20,7 @@ SECTIONS = (
     "bench.retention",
     "bench.upgrade",
     "bench.metrics",
+    "bench.status",
     "bench.client",
 )
 

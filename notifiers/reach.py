@@ -28,7 +28,7 @@ def reach(who: str, url: str, *, timeout: timedelta) -> str:
 
 def _error(who: str, error: Exception, front: str) -> DeliveryError:
     found = exchange_error(who, error, handed_over=False)
-    hint = found.hint or f"Look from this host: curl -sSI {front}"
+    hint = "\n".join(filter(None, (found.hint, f"curl -sSI {front}   (from this host)")))
     return DeliveryError(found.reason, detail=f"{found.detail}{_way(front)}", hint=hint)
 
 

@@ -6,14 +6,11 @@ that lives: while only these run, nobody watches.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
-from types import FrameType
+from collections.abc import Callable
 
 import structlog
 
@@ -27,6 +24,7 @@ from jobs.host_sampling import CatchUp, HostSampling
 from jobs.job import Context, Job
 from scheduler import systemd
 from scheduler.runner import JobRunner
+from scheduler.signals import Signals
 
 TICK = 1.0
 # Seconds: from one try to store what waits to the next, and until one that stores nothing counts as stuck.
@@ -52,7 +50,7 @@ class HostService:
         self._load_config = load_config
         self._clock = clock or SystemClock()
         self._stop = threading.Event()
-        self._signals_seen: SimpleQueue[int] = SimpleQueue()
+        self._signals = Signals()
         self._host = socket.gethostname()
         self._database = Database(database_url, self._clock, pooled=config.database.pooled, size=1)
         store = Store(self._database, config.database.schema_)
@@ -71,7 +69,7 @@ class HostService:
         self._said = ""
 
     def run(self) -> int:
-        with self._signals():
+        with self._signals.caught():
             self._database.open()
             self._thread.start()
             systemd.notify("READY=1")
@@ -111,13 +109,10 @@ class HostService:
     # The main thread --------------------------------------------------------------------------------------------
 
     def _heed_signal(self) -> None:
-        try:
-            seen = self._signals_seen.get(timeout=TICK)
-        except Empty:
-            return
+        seen = self._signals.wait(TICK)
         if seen == signal.SIGHUP:
             self._reload()
-        else:
+        elif seen is not None:
             self._stop.set()
 
     def _tick(self) -> None:
@@ -168,15 +163,3 @@ class HostService:
             log.warning("host_samples_lost", waiting=self._sampling.waiting)
         self._database.close()
         log.info("host_stopped", host=self._host, stored=self._sampling.stored)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def see(number: int, _frame: FrameType | None) -> None:
-            self._signals_seen.put(number)
-
-        before = {number: signal.signal(number, see) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from queue import Empty, SimpleQueue
-from types import FrameType
 
 import structlog
 
@@ -46,10 +43,10 @@ from scheduler.heartbeat import Heartbeat
 from scheduler.judgements import Judgement, Judgements, Noticed, problems_of
 from scheduler.listener import Listener
 from scheduler.senders import Senders
+from scheduler.signals import Signals
 from scheduler.timetable import Timetable
 
 TICK = 1.0
-WAKE = 0  # no signal has this number
 PAUSE_BEFORE_TRYING_AGAIN = 1.0
 TIME_TO_END = 14.0  # of the 20 seconds that a stop may take
 BEAT_PATIENCE = 5.0  # seconds that a beat waits for an answer
@@ -84,9 +81,7 @@ class Service:
         self._clock = clock or SystemClock()
         self._exit_code = 0
         self._stop = threading.Event()
-        # A signal handler interrupts the main thread wherever it is; the lock of an Event may be just what it holds.
-        # SimpleQueue.put is made for that.
-        self._signals_seen: SimpleQueue[int] = SimpleQueue()
+        self._signals = Signals()
         self._ready_at: float | None = None
         self._changing = threading.Lock()
         self._config_changed = threading.Event()
@@ -139,7 +134,7 @@ class Service:
         )
 
     def run(self) -> int:
-        with self._signals():
+        with self._signals.caught():
             self._start()
             while not self._stop.is_set():
                 self._heed_signal()
@@ -159,7 +154,7 @@ class Service:
         """End the service soon, as SIGTERM does; may be called from any thread."""
         self._stop.set()
         self._config_changed.set()
-        self._signals_seen.put(WAKE)
+        self._signals.wake()
 
     # Start ------------------------------------------------------------------------------------------------------
 
@@ -269,15 +264,12 @@ class Service:
 
     def _heed_signal(self) -> None:
         """Wait for a signal for as long as a tick, and do what it asks for."""
-        try:
-            seen = self._signals_seen.get(timeout=TICK)
-        except Empty:
-            return
+        seen = self._signals.wait(TICK)
         if seen == signal.SIGHUP:
             systemd.reloading()
             self._reload(Noticed.RELOAD)
             systemd.notify("READY=1")
-        elif seen != WAKE:
+        elif seen is not None:
             self.stop()
 
     def _tick(self) -> None:
@@ -394,15 +386,3 @@ class Service:
         self.exposition.end()
         self.database.close()
         log.info("service_stopped")
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def see(number: int, _frame: FrameType | None) -> None:
-            self._signals_seen.put(number)
-
-        before = {number: signal.signal(number, see) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

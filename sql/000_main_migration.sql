@@ -206,7 +206,7 @@ SELECT begin_migration('019_configuration.sql', '4a8fe8dac0656f08e7141cb281f9373
 \if :pending
 \ir 019_configuration.sql
 \endif
-SELECT begin_migration('020_reports.sql', 'd4a568f92d501b8c74fb848062532cd2e98aeace268e2863cc9994322f653ec7') AS pending \gset
+SELECT begin_migration('020_reports.sql', 'b1cf32d5e0a1b70cbfd513d17a312a78eb65ca2f36df53ff1cb4fc380c9138fe') AS pending \gset
 \if :pending
 \ir 020_reports.sql
 \endif

@@ -317,33 +317,39 @@ AS $body$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH ended AS (
-        SELECT t.task_type, sum(t.tasks)::bigint AS runs, COALESCE(sum(t.tasks) FILTER (WHERE t.status = 'completed'), 0)::bigint AS completed,
-            COALESCE(sum(t.tasks) FILTER (WHERE t.status = 'failed'), 0)::bigint AS failed, COALESCE(sum(t.tasks) FILTER (WHERE t.status = 'cancelled'), 0)::bigint AS cancelled,
-            max(t.last_end) AS last_end, max(t.last_end) FILTER (WHERE t.status = 'failed') AS last_failure, (array_agg(t.status ORDER BY t.last_end DESC))[1] AS last_status,
-            array_agg(t.tasks ORDER BY t.bucket) AS counts, array_agg(t.seconds / t.tasks ORDER BY t.bucket) AS means
-        FROM public.tasks_between(p_now - p_window, p_now, p_task_type) AS t GROUP BY t.task_type
+    WITH part AS MATERIALIZED (
+        SELECT t.task_type, t.status, t.bucket, t.tasks, t.seconds, t.last_end FROM public.tasks_between(p_now - p_window, p_now, p_task_type) AS t
+    ), ended AS (
+        SELECT p.task_type, sum(p.tasks)::bigint AS runs, COALESCE(sum(p.tasks) FILTER (WHERE p.status = 'completed'), 0)::bigint AS completed,
+            COALESCE(sum(p.tasks) FILTER (WHERE p.status = 'failed'), 0)::bigint AS failed, COALESCE(sum(p.tasks) FILTER (WHERE p.status = 'cancelled'), 0)::bigint AS cancelled,
+            max(p.last_end) AS last_end, max(p.last_end) FILTER (WHERE p.status = 'failed') AS last_failure,
+            CASE max(p.last_end) WHEN max(p.last_end) FILTER (WHERE p.status = 'failed') THEN 'failed' WHEN max(p.last_end) FILTER (WHERE p.status = 'completed') THEN 'completed'
+                ELSE 'cancelled' END AS last_status
+        FROM part p GROUP BY p.task_type
     ), running AS (
         SELECT r.task_type, count(*) AS running, min(r.start_time) AS oldest FROM public.tasks_running_at(p_now) AS r GROUP BY r.task_type
     ), known AS (
-        SELECT COALESCE(e.task_type, r.task_type) AS task_type, e.runs, e.completed, e.failed, e.cancelled, e.last_end, e.last_failure, e.last_status, e.counts, e.means, r.running, r.oldest
+        SELECT COALESCE(e.task_type, r.task_type) AS task_type, e.runs, e.completed, e.failed, e.cancelled, e.last_end, e.last_failure, e.last_status, r.running, r.oldest
         FROM ended e FULL JOIN running r ON r.task_type = e.task_type
     ), judged AS (
         SELECT COALESCE(k.task_type, a.source) AS task_type, a.severity, a.alert_id, a.summary, k.runs, k.completed, k.failed, k.cancelled, k.last_end, k.last_failure, k.last_status,
-            k.counts, k.means, k.running, k.oldest
+            k.running, k.oldest
         FROM known k FULL JOIN public.worst_open_alerts('{failure_rate,processing_time,running_time}') AS a ON a.source = k.task_type
     ), shown AS MATERIALIZED (
         SELECT j.*, count(*) OVER () AS types, count(*) FILTER (WHERE j.severity IS NULL AND j.last_status IS DISTINCT FROM 'failed') OVER () AS ok_types
         FROM judged j WHERE p_task_type IS NULL OR j.task_type = p_task_type
         ORDER BY public.severity_rank(j.severity) DESC NULLS LAST, (j.last_status = 'failed') DESC NULLS LAST, j.failed::numeric / NULLIF(j.runs, 0) DESC NULLS LAST, j.runs DESC NULLS LAST, j.task_type
         LIMIT p_limit
+    ), histogram AS (
+        SELECT p.task_type, public.percentiles_of(array_agg(p.tasks ORDER BY p.bucket), array_agg(p.seconds / p.tasks ORDER BY p.bucket), '{0.5,0.95,0.99}') AS seconds
+        FROM part p WHERE p.task_type IN (SELECT s.task_type FROM shown s) GROUP BY p.task_type
     )
     SELECT s.task_type, s.severity, COALESCE(s.runs, 0), COALESCE(s.completed, 0), COALESCE(s.failed, 0), COALESCE(s.cancelled, 0),
         100.0::double precision * s.failed / NULLIF(s.completed + s.failed, 0), p.seconds[1], p.seconds[2], p.seconds[3], COALESCE(s.running, 0), s.oldest,
         s.last_end, s.last_status, s.last_failure,
         (SELECT h.error_message FROM public.processing_metrics_history h WHERE h.end_time = s.last_failure AND h.task_type = s.task_type AND h.status = 'failed' LIMIT 1),
         s.alert_id, s.summary, s.types, s.ok_types
-    FROM shown s LEFT JOIN LATERAL (SELECT CASE WHEN s.counts IS NOT NULL THEN public.percentiles_of(s.counts, s.means, '{0.5,0.95,0.99}') END AS seconds) AS p ON true
+    FROM shown s LEFT JOIN histogram p ON p.task_type = s.task_type
     ORDER BY public.severity_rank(s.severity) DESC NULLS LAST, (s.last_status = 'failed') DESC NULLS LAST, s.failed::numeric / NULLIF(s.runs, 0) DESC NULLS LAST, s.runs DESC NULLS LAST, s.task_type;
 END
 $body$;
@@ -501,10 +507,12 @@ BEGIN
         NULLIF(s.sample->'container', '{}'), (s.sample->'cpu'->>'percent')::double precision, (s.sample->'memory'->>'percent')::double precision,
         s.sampled_at, COALESCE(a.is_silent, false), a.id, a.summary, count(*) OVER (), count(*) FILTER (WHERE a.severity IS NULL) OVER ()
     FROM public.host_samples_at(p_now) AS s
-    LEFT JOIN LATERAL (
-        SELECT o.severity, o.id, o.summary, bool_or(o.alert_type = 'host_silence') OVER () AS is_silent FROM public.alerts o
-        WHERE o.resolved_at IS NULL AND (o.alert_type IN ('host_cpu', 'host_memory', 'host_silence') AND o.source = s.host OR o.alert_type = 'host_disk' AND starts_with(o.source, s.host || ' '))
-        ORDER BY public.severity_rank(o.severity) DESC, o.opened_at LIMIT 1) AS a ON true
+    LEFT JOIN (
+        SELECT DISTINCT ON (w.host) w.host, w.severity, w.id, w.summary, bool_or(w.alert_type = 'host_silence') OVER (PARTITION BY w.host) AS is_silent FROM (
+            -- A disk is "host /mount".
+            SELECT CASE o.alert_type WHEN 'host_disk' THEN split_part(o.source, ' /', 1) ELSE o.source END AS host, o.* FROM public.alerts o
+            WHERE o.resolved_at IS NULL AND o.alert_type IN ('host_cpu', 'host_memory', 'host_disk', 'host_silence')) AS w
+        ORDER BY w.host, public.severity_rank(w.severity) DESC, w.opened_at, w.id) AS a ON a.host = s.host
     ORDER BY public.severity_rank(a.severity) DESC NULLS LAST, s.host LIMIT p_limit;
 END
 $body$;

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from automon.cli.options import (
-    config_option,
-    database_option,
-    json_option,
-    open_reader,
-    primary_option,
-    quiet_logs,
-)
+from automon.cli.options import config_option
+from automon.cli.reading import Answer, Reading, give, reads
+from automon.cli.theme import note
 from automon.errors import AutomonError
 
 if TYPE_CHECKING:
     from automon.store import Store
 
-Document = dict[str, Any]
 MOST_CHANGES = 1000
 
 
@@ -51,13 +44,8 @@ def config() -> None:
 
 @config.command()
 @click.argument("source", required=False)
-@config_option
-@database_option
-@primary_option
-@json_option
-def show(
-    *, source: str | None, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool
-) -> None:
+@reads
+def show(*, source: str | None, how: Reading) -> None:
     """Show each value in force, and the line of the file that set it.
 
     With a SOURCE (a component, task type, queue, host or disk): the levels by which it is judged. A secret is shown by
@@ -65,42 +53,48 @@ def show(
 
     Example: automon config show mail
     """
-    from automon.cli.config_screens import levels_in_force, setting_lines, settings_document, settings_in_force
+    from automon.cli.config_screens import FIELDS, levels_in_force, setting_lines, settings_document, settings_in_force
     from automon.clock import SystemClock
     from automon.places import load_found_config
 
-    quiet_logs()
-    loaded = load_found_config(config_path, os.environ)
-    store = _store_if_there(config_path, database_url, primary=primary)
+    loaded = load_found_config(how.config_path, os.environ)
+    store = _store_if_there(how)
     state = store.config_in_force() if store else None
-    if store and state and state["synced_at"] is None:
-        click.echo("No service has put a config in force in this database yet; this is what the file says.", err=True)
+    if state and state["synced_at"] is None:
+        note("No service has put a config in force in this database yet; this is what the file says.")
     kinds = store.source_kinds(source) if store and source else []
     if store and source and not kinds:
-        click.echo(f"Nothing has reported as {source} within a week; these are the levels it would have.", err=True)
+        note(f"Nothing has reported as {source} within a week; these are the levels it would have.")
     found = levels_in_force(loaded, state, source, kinds) if source else settings_in_force(loaded, state)
-    if as_json:
-        document = {"schema_version": 1, "config": str(loaded.path), "source": source, "kinds": kinds}
-        synced_at = state["synced_at"] if state else None
-        click.echo(json.dumps(document | {"in_force_since": synced_at, "settings": settings_document(found)}))
-    else:
-        click.echo("\n".join(setting_lines(found, loaded, SystemClock().now())))
+    settings = settings_document(found)
+    document = {
+        "config": str(loaded.path),
+        "source": source,
+        "kinds": kinds,
+        "in_force_since": state["synced_at"] if state else None,
+        "settings": settings,
+    }
+    give(
+        how,
+        Answer(
+            document=document,
+            records=lambda: ([setting[field] for field in FIELDS] for setting in settings),
+            lines=lambda _: setting_lines(found, loaded, SystemClock().now()),
+        ),
+    )
 
 
-def _store_if_there(config_path: Path | None, database_url: str | None, *, primary: bool) -> Store | None:
+def _store_if_there(how: Reading) -> Store | None:
     try:
-        return open_reader(config_path, database_url, primary=primary)
+        return how.open()
     except AutomonError as error:
-        click.echo(f"The database was not asked ({error.message}); this is what the file says.", err=True)
+        note(f"The database was not asked ({error.message}); this is what the file says.")
         return None
 
 
 @config.command()
-@config_option
-@database_option
-@primary_option
-@json_option
-def drift(*, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool) -> None:
+@reads
+def drift(*, how: Reading) -> None:
     """List what SQL has changed past the config file, who did it and when.
 
     The next edit of the file, and the next start of the service, put these values back.
@@ -110,43 +104,42 @@ def drift(*, config_path: Path | None, database_url: str | None, primary: bool, 
     from automon.cli.config_screens import drift_lines
     from automon.clock import SystemClock
 
-    quiet_logs()
-    found = open_reader(config_path, database_url, primary=primary).config_drift()
-    if as_json:
-        click.echo(json.dumps({"schema_version": 1, "drift": found}, default=_json))
-    elif found:
-        click.echo("\n".join(drift_lines(found, SystemClock().now())))
-    else:
-        click.echo("No drift: thresholds and settings are as the config file had them when it was loaded.", err=True)
+    found = how.open().config_drift()
+    give(
+        how,
+        Answer(
+            document={"drift": found},
+            records=lambda: (list(row.values()) for row in found),
+            lines=lambda _: drift_lines(found, SystemClock().now()),
+            empty=""
+            if found
+            else "No drift: thresholds and settings are as the config file had them when it was loaded.",
+        ),
+    )
 
 
 @config.command()
 @click.option(
     "--limit", type=click.IntRange(1, MOST_CHANGES), default=20, show_default=True, help="So many of the newest."
 )
-@config_option
-@database_option
-@primary_option
-@json_option
-def history(*, limit: int, config_path: Path | None, database_url: str | None, primary: bool, as_json: bool) -> None:
+@reads
+def history(*, limit: int, how: Reading) -> None:
     """List the edits of the config, accepted and rejected, and the changes by SQL, newest first.
 
     Of a file the system knows its owner, who need not have written it; of a change by SQL the user of the session.
 
     Example: automon config history --limit 5
     """
-    from automon.cli.config_screens import history_lines
+    from automon.cli.config_screens import history_lines, history_records
     from automon.clock import SystemClock
 
-    quiet_logs()
-    found = open_reader(config_path, database_url, primary=primary).config_changes(limit)
-    if as_json:
-        click.echo(json.dumps({"schema_version": 1, "changes": found}, default=_json))
-    elif found:
-        click.echo("\n".join(history_lines(found, SystemClock().now())))
-    else:
-        click.echo("No change is known: no service has brought a config to this database yet.", err=True)
-
-
-def _json(value: object) -> str:
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    found = how.open().config_changes(limit)
+    give(
+        how,
+        Answer(
+            document={"changes": found},
+            records=lambda: history_records(found),
+            lines=lambda _: history_lines(found, SystemClock().now()),
+            empty="" if found else "No change is known: no service has brought a config to this database yet.",
+        ),
+    )

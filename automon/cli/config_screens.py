@@ -31,6 +31,7 @@ OF_KIND = {
     "host": ("host_cpu", "host_memory", "host_disk", "host_silence"),
 }
 EVERY_TYPE = tuple(alert_type for types in OF_KIND.values() for alert_type in types)
+FIELDS = ("key", "value", "origin", "line", "file_value", "changed_by", "changed_at")
 NOTICED = {"start": "at a start", "watch": "by the watch", "reload": "at a reload"}
 
 
@@ -236,6 +237,25 @@ def _iso(moment: datetime | str | None) -> str | None:
 
 def history_lines(changes: Sequence[Document], now: datetime) -> list[str]:
     return [line for change in changes for line in (_heading(change, now), *_details(change))]
+
+
+def history_records(changes: Sequence[Document]) -> Iterator[Sequence[object]]:
+    """Give a record for each value that changed and each mistake, with what they belong to in front."""
+    for change in changes:
+        heading = (
+            change["at"].isoformat(),
+            change["noticed_by"],
+            change["outcome"],
+            change["actor"],
+            change["host"],
+            change["path"],
+        )
+        for one in change["changes"]:
+            yield *heading, one["key"], one["old"], one["new"], one.get("line")
+        for problem in change["problems"]:
+            yield *heading, problem["key"], problem["message"], problem["allowed"], problem["line"]
+        if not change["changes"] and not change["problems"]:
+            yield heading
 
 
 def _heading(change: Document, now: datetime) -> str:

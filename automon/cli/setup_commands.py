@@ -227,8 +227,14 @@ class _Setup:
         say("the running service still has what it started with; restart it to take this over")
 
     def _end(self, start: str) -> None:
+        from automon.places import environment_file
+
         seconds = time.monotonic() - self._began
         click.echo(f"\nDone: {seconds:.0f} s from the first question to the end.")
+        if self._draft.environment_path != environment_file(self._draft.config_path):
+            click.echo(
+                f"First:     set -a; . {shlex.quote(str(self._draft.environment_path))}; set +a   (nobody else looks there)"
+            )
         click.echo(f"Start it:  {start}\nLook:      automon status\nMend:      automon doctor")
 
 

@@ -22,7 +22,9 @@ PROGRAMS = ("pg_dump", "pg_dumpall", "pg_restore", "createdb", "dropdb", "psql")
 NOT_RUN = {
     "sudo sh -c": "it needs root and an installed automon; the tests of systemd have both",
     "sudo tar": "it needs root and an installed automon; the tests of systemd have both",
-    "git pull": "it needs a remote repository and root; the tests of systemd upgrade",
+    "git pull && sudo": "it needs a remote repository and root; the tests of systemd upgrade",
+    "git pull && make deb": "it needs a remote repository and root; the tests of systemd build and install the package",
+    "sudo make rollback": "it needs root and an installed automon; the tests of systemd turn back",
     "SELECT file, applied_at": "run below with the other queries",
 }
 ROLES = ("automon_writer", "automon_reader", "automon_operator")

@@ -126,6 +126,18 @@ def test_history_lists_edits_and_changes_by_sql_newest_first(brought: None, look
     )
 
 
+def test_the_plain_forms_are_records_of_one_line(brought: None, look: Look, automon: Automon) -> None:
+    look("set_setting", "retention.queue_days", 9)
+
+    shown, drifted, changed = (
+        automon("config", word, "--plain").stdout.splitlines() for word in ("show", "drift", "history")
+    )
+
+    assert "alert_thresholds.queue_backlog.low\t50\tfile\t4\t\t\t" in shown
+    assert [line.split("\t")[:7] for line in drifted] == [["setting", "retention.queue_days", "", "", "7", "9", "sql"]]
+    assert [line.split("\t")[6:] for line in changed] == [["settings.retention.queue_days", "7", "9", ""], []]
+
+
 def test_history_of_a_database_that_no_service_has_seen_is_empty(tmp_path: Path, automon: Automon) -> None:
     write_config(tmp_path, CONFIG)
 

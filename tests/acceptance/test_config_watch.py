@@ -199,3 +199,18 @@ def test_no_secret_is_in_what_is_kept_of_edits(slack: FakeSlack, look: Look, sta
     kept = str(look.ask("SELECT * FROM public.config_changes")) + str(look.ask("SELECT * FROM public.config_files"))
     assert "w0rd" not in kept + service.stderr
     assert "<secret> -> another <secret>" in str(service.events_named("config_accepted"))
+
+
+def test_a_history_that_cannot_be_kept_stops_neither_the_edit_nor_the_service(
+    look: Look, start_service: StartService
+) -> None:
+    service = start_service()
+    service.wait_until_ready()
+    look.wait_for("SELECT count(*) = 1 FROM public.config_changes")
+    look.ask("DROP TABLE public.config_files")
+
+    write_over(service.config_path, text_of(make_config(alert_thresholds=LOWER)))
+
+    service.wait_for_event("config_history_not_kept", level="error", seconds=10)
+    assert look.one(LOW_OF_BACKLOG) == 5
+    assert service.stop() == 0

@@ -76,19 +76,17 @@ def test_the_readmes_commands_show_the_alert_and_take_it_in_hand(checkout: Path,
     report(checkout, printed_address(service))
     service.wait_for("reminds hourly until acknowledged")
 
-    look_at_status, look_closer, take_in_hand = LOOK.splitlines()
-
-    wait_until_checked(checkout, look_at_status)
-    status, explain, ack = (
-        shell(line, checkout, newcomers_environment()) for line in (look_at_status, look_closer, take_in_hand)
-    )
+    wait_until_checked(checkout, LOOK.splitlines()[0])
+    status, explain, ack, runbook = (shell(line, checkout, newcomers_environment()) for line in LOOK.splitlines())
 
     assert 2 == status.returncode, status.stderr
     assert "#1 invoice_sync" in status.stdout
     assert (0, "") == (explain.returncode, explain.stderr)
     assert "8 of 8 tasks failed" in explain.stdout
     assert (0, "") == (ack.returncode, ack.stderr)
-    assert "acknowledged #1" in ack.stdout
+    assert "acked #1" in ack.stdout
+    assert (0, "") == (runbook.returncode, runbook.stderr)
+    assert runbook.stdout.startswith("failure_rate: ")
 
 
 def test_ctrl_c_ends_what_the_readme_started_and_its_database(checkout: Path) -> None:

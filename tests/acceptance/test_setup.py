@@ -142,6 +142,19 @@ def test_secrets_go_to_a_file_of_their_own_and_nowhere_else(
     assert run_automon(setup.folder, "check-config", environment=setup.environment).returncode == 0
 
 
+def test_a_file_for_secrets_elsewhere_is_sourced_before_the_start(setup: Setup, database_url: str) -> None:
+    done = setup("--yes", "--database-url", database_url, "--env-file", "secrets.env", "--skip-alert")
+
+    path = setup.folder / "secrets.env"
+    assert done.returncode == 0
+    assert f"First:     set -a; . {path}; set +a" in done.stdout
+    assert not setup.environment_path.exists()
+    sourced = subprocess.run(
+        ["sh", "-c", f'. {path}; printf %s "$DATABASE_URL"'], capture_output=True, text=True, check=True
+    )
+    assert sourced.stdout == database_url
+
+
 def test_the_config_is_the_shipped_one_with_its_comments(setup: Setup, database_url: str, mail: FakeSmtp) -> None:
     assert setup("--yes", "--database-url", database_url, *mail_flags(mail), "--skip-alert").returncode == 0
 

@@ -371,10 +371,10 @@ def test_the_guides_failed_job_is_a_critical_alert(lively_database: str, checkou
 
 
 EXPECTED_OF_THE_CLI = {
-    "status": "last check never",
+    "status": "AUTOMON HAS NOT CHECKED YET",
     "alerts": "#41",
     "explain": "What happened",
-    "ack": "acknowledged #41",
+    "ack": "acked #41",
     "silence": "silenced invoice-sync",
     "resolve": "resolved #41",
 }

@@ -78,6 +78,7 @@ def follow(blocks: list[Block], terminal: Terminal, service: RunningService, che
                 raise AssertionError(f"{block} is in no language that this test knows")
 
 
+@pytest.mark.timeout(300)  # two starts of a service, and some twenty commands as somebody would type them
 def test_the_first_hour_goes_as_the_tutorial_says(checkout: Path) -> None:
     blocks = TUTORIAL.blocks
     secrets = next(index for index, block in enumerate(blocks) if block.text.startswith(SECRETS))

@@ -175,16 +175,14 @@ def test_the_socket_is_in_the_folder_that_was_named_and_the_folder_stays(directo
 
 
 def test_it_says_whether_it_answers(server: PostgresUnderTest) -> None:
-    assert server.pid is not None
-    answers = [server.answers]
-    os.kill(server.pid, signal.SIGSTOP)
+    pid, before = server.pid, server.answers
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
     try:
-        answers.append(server.answers)
+        stopped = server.answers
     finally:
-        os.kill(server.pid, signal.SIGCONT)
-    answers.append(server.answers)
-
-    assert answers == [True, False, True]
+        os.kill(pid, signal.SIGCONT)
+    assert (before, stopped, server.answers) == (True, False, True)
 
 
 def test_settings_given_win_over_the_usual_ones(directory: Path) -> None:

@@ -21,7 +21,7 @@ Run = Callable[..., Result]
 WIDE = "請求書 Überweisung "
 COMMANDS = ("status", "alerts", "alerts --all", "tasks", "errors", "queues", "hosts", "silences")
 KEYS = {
-    "status": ["alerts", "components", "exit_code", "hosts", "last_resolved", "queues", "replica", "schema_version", "summary", "tasks", "verdict"],
+    "status": ["alerts", "components", "drift", "exit_code", "hosts", "last_resolved", "queues", "replica", "schema_version", "summary", "tasks", "verdict"],
     "alerts": ["alerts", "schema_version"],
     "alerts --all": ["alerts", "schema_version"],
     "tasks": ["schema_version", "task_types", "tasks", "window_seconds"],

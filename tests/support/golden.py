@@ -6,7 +6,7 @@ import os
 
 from tests.support.markdown import ROOT
 
-SCREENS = ROOT / "tests/unit/golden/screens"
+SCREENS = ROOT / "tests/unit/screens"
 
 
 def assert_screen(name: str, lines: str) -> None:

@@ -197,6 +197,20 @@ CHANNEL_FAILS = replace(
     },
     also_open=(),
 )
+CONFIG_REJECTED = replace(
+    OPENED,
+    delivery_id=913,
+    alert_id=46,
+    alert_type="automon_config",
+    source="ops-1",
+    severity=Severity.HIGH,
+    summary="config rejected: line 11: alert_thresholds.error_rates.medium: is not above low (100)",
+    evidence={
+        "measured": "the config before stays in force, a restart would fail; 2 mistakes in /etc/automon/monitoring_config.json",
+        "next": "automon check-config --config /etc/automon/monitoring_config.json",
+    },
+    also_open=(),
+)
 
 _RESOLVED_ENTRY = DigestEntry(
     alert_id=41,
@@ -362,6 +376,7 @@ MESSAGES = {
     "unguided": message(OPENED, Guidance()),
     "blind": message(BLIND, Guidance()),
     "channel": message(CHANNEL_FAILS, Guidance()),
+    "config": message(CONFIG_REJECTED, Guidance()),
     **{name: compose_digest(digest, CONTEXT) for name, digest in DIGESTS.items()},
     "canary": compose_canary(CANARY, CONTEXT),
     "outage": compose_outage(OUTAGE, CONTEXT),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PTRACE_CONT = 7
@@ -44,7 +44,10 @@ def main() -> None:
     for thread in sorted(int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()):
         if thread != pid:
             stop(pid, thread)
-    signal.pause()
+    # A thread that is killed stays until the one who stopped it has heard of its end, and its process with it.
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, WALL)
 
 
 if __name__ == "__main__":

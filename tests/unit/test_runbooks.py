@@ -22,6 +22,7 @@ from automon.config import load_config
 from automon.config.settings import ALERT_TYPES as TYPE_OF_KEY
 from automon.runbook import runbooks
 from notifiers.words import ALERT_TYPES, runbook_command
+from scheduler.configuration import make_desks
 from tests.support.markdown import ROOT, Block, Page
 
 PAGES = {path.stem: Page(path) for path in sorted((ROOT / "docs/runbooks").glob("*.md"))}
@@ -142,6 +143,23 @@ def test_a_silence_in_a_runbook_is_for_the_source_that_it_shows(alert_type: str)
     }
 
     assert set() == silenced - {shown}
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        pytest.param({}, "", id="as shipped"),
+        pytest.param({"runbooks_url": "https://wiki.example.org/rb"}, "https://wiki.example.org/rb", id="published"),
+    ],
+)
+def test_every_channel_is_told_where_the_runbooks_are(section: dict[str, str], expected: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"alerts": section}), encoding="utf-8")
+
+    desks = make_desks(load_config(file, {}), "ops-1")
+
+    assert ["terminal", "journal"] == [desk.channel.name for desk in desks]
+    assert {expected} == {desk.message_context.runbooks for desk in desks}
 
 
 # In a terminal -----------------------------------------------------------------------------------------------------

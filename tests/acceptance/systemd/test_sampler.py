@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.prometheus import read_exposition
 from tests.support.systemd_lab import SystemdLab
-from tests.support.systemd_service import CHECKOUT, InstalledAutomon, LabDatabase
+from tests.support.systemd_service import InstalledAutomon, LabDatabase
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
@@ -21,15 +21,12 @@ ASK = "import sys, urllib.request as u; sys.stdout.write(u.urlopen('http://127.0
 
 @pytest.fixture
 def sampler(automon: InstalledAutomon, database: LabDatabase) -> Iterator[SystemdLab]:
-    """The lab with the sampler's unit beside the service, whose database has its schema."""
+    """The lab with the sampler's unit, as installed beside the service, whose database has its schema."""
     lab = automon.lab
     automon.start()
     wait_until(lambda: automon.status == "checks run", seconds=30, what="a schema")
-    lab.run("cp", f"{CHECKOUT}/systemd/{UNIT}", f"/etc/systemd/system/{UNIT}")
-    lab.run("systemctl", "daemon-reload")
     yield lab
     lab.run("systemctl", "stop", UNIT)
-    lab.run("rm", f"/etc/systemd/system/{UNIT}")
 
 
 def status(lab: SystemdLab) -> str:

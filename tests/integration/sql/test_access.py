@@ -24,12 +24,12 @@ READING = {
     "get_dashboard_summary", "get_task_statistics", "get_component_uptime", "get_alert_story", "evaluate_error_rate", "evaluate_critical_errors", "evaluate_failure_rate",
     "evaluate_processing_time", "evaluate_running_time", "evaluate_component_health", "evaluate_queue_backlog", "evaluate_hosts", "evaluate_all",
     "evaluate_automon", "get_automon_health", "get_deliveries", "get_config_changes", "get_config_drift", "get_config_in_force", "get_source_kinds", "get_metrics",
-    "get_status", "get_alerts", "get_alert_trend", "get_alert_context", "get_source_report", "get_sources", "get_task_report", "get_task_details", "get_error_causes",
-    "get_queue_report", "get_host_report", "get_component_report", "get_silences", "preview_silence", "export_facts", "export_estimate",
+    "get_status", "get_alerts", "get_alert_trend", "get_alert_context", "get_source_report", "get_sources", "get_task_report", "get_task_details",
+    "get_error_causes", "get_queue_report", "get_host_report", "get_component_report", "get_silences", "preview_silence", "export_facts", "export_estimate",
 }  # fmt: skip
 ACTING = {
-    "acknowledge_alert", "unacknowledge_alert", "resolve_alert", "silence_alerts", "preview_silence", "get_silences", "end_silence", "forget_source", "resume_channel",
-    "send_canary",
+    "acknowledge_alert", "resolve_alert", "silence_alerts", "end_silence", "forget_source", "resume_channel", "send_canary",
+    "unacknowledge_alert", "preview_silence", "get_silences",
 }  # fmt: skip
 ROLES = ["automon_writer", "automon_reader", "automon_operator"]
 
@@ -257,6 +257,14 @@ def test_a_reader_and_an_operator_read_every_view(calls: Calls, role: str, view:
     calls("start_task_tracking", "t", "ocr")
     calls("record_error", "t", "timeout", "low", "no answer", "api")
     calls("record_performance_metric", "seconds", "gauge", 1.5)
+    calls("complete_task_tracking", "t")
+    calls("record_host_sample", "ops-1", {"cpu_percent": 9})
+    calls("beat", "ops-1:a")
+    calls("begin_job_run", "alert_checks", "ops-1:a")
+    calls.ask(
+        "INSERT INTO public.blind_periods (began_at, ended_at, why) VALUES (now() - interval '1 minute', now(), '')"
+    )
+    calls("roll_up")
     calls.configure(channels=[channel()])
     raise_an_alert(calls)
     become(calls, role)
