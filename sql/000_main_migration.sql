@@ -202,7 +202,7 @@ SELECT begin_migration('018_roles.sql', '712f68593f9727286925a5e73b1314b9208077b
 \if :pending
 \ir 018_roles.sql
 \endif
-SELECT begin_migration('019_configuration.sql', '4a8fe8dac0656f08e7141cb281f9373776fef76f243a1827cc6cea1e2c492199') AS pending \gset
+SELECT begin_migration('019_configuration.sql', 'affea57f6e8b3b2aa269821a65d396526c9fa7cf8e1be492421c9b68b04758f6') AS pending \gset
 \if :pending
 \ir 019_configuration.sql
 \endif

@@ -271,7 +271,9 @@ BEGIN
     RETURN QUERY
     SELECT 'automon_config', j.host, g.severity, jsonb_array_length(j.problems)::double precision, 1::double precision, 'mistakes',
         CASE WHEN g.severity IS NULL THEN 'a right config is in force'
-             ELSE concat_ws(': ', 'config rejected', 'line ' || (f.problem->>'line'), NULLIF(f.problem->>'key', ''), f.problem->>'message') END,
+             -- A first line has little room: of the key its end, which the line of the file makes whole.
+             ELSE concat_ws(': ', concat_ws(', ', 'config rejected', 'line ' || (f.problem->>'line')),
+                 NULLIF(regexp_replace(f.problem->>'key', '^.*\.([^.]+\.[^.]+)$', '\1'), ''), f.problem->>'message') END,
         CASE WHEN g.severity IS NOT NULL THEN jsonb_build_object(
             'measured', format('the config before stays in force, a restart would fail; %s in %s', public.counted(jsonb_array_length(j.problems), 'mistake'), j.path),
             'totals', jsonb_build_object('mistakes', jsonb_array_length(j.problems), 'path', j.path, 'rejected_at', j.at),

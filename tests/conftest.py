@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 
 from automon.migrate import migrate
 from tests.support.pgbouncer import PgBouncer
@@ -18,6 +22,7 @@ from tests.support.sessions import THROUGH_POOLER, connect
 
 # The next transaction of a session goes to another connection whenever there is one.
 UNFORGIVING = {"server_round_robin": 1, "ignore_startup_parameters": "options", "max_client_conn": 1000}
+LOGGERS = ("", "apscheduler", "apscheduler.executors", "apscheduler.scheduler", "psycopg.pool", "urllib3", "apprise")
 EMPTY_PATH = "SET search_path = ''"
 
 
@@ -25,6 +30,22 @@ EMPTY_PATH = "SET search_path = ''"
 def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no client of a test keep facts where those of this machine's user are."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Put back what a test changes for the whole process: a command that is called within it silences the log."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    for logger, level, propagate, handlers in before:
+        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.handlers[:] = handlers
+    sys.excepthook, threading.excepthook = hooks
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import click
 
-from automon.places import EMBEDDED_FOLDER
-
 
 @click.command()
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    default=EMBEDDED_FOLDER,
+    default=".automon",  # as automon.places, whose import brings the whole config and 20 MB for as long as this runs
     show_default=True,
     help="Where its data, its log and its password are.",
 )

@@ -11,7 +11,6 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from automon.database import first_line
 from automon.embedded import EmbeddedPostgres
 from automon.errors import AutomonError
 from automon.logs import configure_logging, log_uncaught_exceptions, wants_json
@@ -31,7 +30,7 @@ def run_database(*, folder: Path, sockets: Path | None, port: int) -> int:
         with EmbeddedPostgres(folder, port=port, any_port=False, sockets=sockets) as server:
             return _keep_company(server)
     except AutomonError as error:
-        systemd.status(f"cannot start: {first_line(error)}")
+        systemd.status(f"cannot start: {error.message.splitlines()[0]}")
         if not wants_json(os.environ, sys.stderr):
             raise
         log.error("cannot_start", problem=str(error))  # noqa: TRY400  the problem says it all
@@ -47,6 +46,7 @@ def _keep_company(server: EmbeddedPostgres) -> int:
         if time.monotonic() >= asked_at + pause:
             asked_at = time.monotonic()
             _feed_watchdog(server)
+            server.keep_log_small()
         try:
             signals.get(timeout=TICK)
         except Empty:

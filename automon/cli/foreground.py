@@ -102,10 +102,11 @@ def _serve(config: Config, url: str, load: Callable[[], Config], server: Embedde
 
 
 def keep_running(server: EmbeddedPostgres) -> None:
-    """Start the embedded server anew when it has died: nobody else would."""
+    """Start the embedded server anew when it has died, and keep its log small: nobody else would."""
     if not server.running:
         log.error("embedded_postgres_died", log=str(server.log_file))
         server.start()
+    server.keep_log_small()
 
 
 def announce(service: Service, url: str, server: EmbeddedPostgres | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -11,14 +12,27 @@ _LARGEST_BYTES = 10_000_000
 _TAIL_LINES = 15
 
 
+def keep_small(path: Path) -> None:
+    """Begin a log that has grown too long anew, and keep what it held as the one before; its server may be writing."""
+    if path.exists() and path.stat().st_size > _LARGEST_BYTES:
+        before = path.with_name(f"{path.name}.1")
+        before.unlink(missing_ok=True)
+        with (
+            os.fdopen(os.open(before, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy,
+            path.open("rb") as log,
+        ):
+            shutil.copyfileobj(log, copy)
+        # The server appends, so it goes on at the new end, which is the beginning.
+        os.truncate(path, 0)
+
+
 class ServerLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._start = 0
         self._size = 0
         self._grew_at = time.monotonic()
-        if path.exists() and path.stat().st_size > _LARGEST_BYTES:
-            path.replace(path.with_name(f"{path.name}.1"))
+        keep_small(path)
 
     def open_for_server(self) -> BinaryIO:
         """Open the log for appending, for this user alone, and count from here what the next server says."""

@@ -18,7 +18,7 @@ from automon.embedded.binaries import Binaries, find_binaries
 from automon.embedded.cluster import prepare_cluster
 from automon.embedded.layout import HOST, Address, Layout, make_private, write_private
 from automon.embedded.lock import DirectoryLock
-from automon.embedded.log import ServerLog
+from automon.embedded.log import ServerLog, keep_small
 from automon.embedded.postmaster import answers, read_pid_file, wait_for_predecessor
 from automon.embedded.settings import as_options, server_settings
 from automon.errors import EmbeddedPostgresError
@@ -102,6 +102,10 @@ class EmbeddedPostgres:
     @property
     def running(self) -> bool:
         return self.pid is not None
+
+    def keep_log_small(self) -> None:
+        """Begin a log that has grown too long anew; to be called now and then while the server runs."""
+        keep_small(self._layout.log)
 
     def start(self) -> None:
         """Start the server and return when it accepts connections; also starts one anew that has died."""

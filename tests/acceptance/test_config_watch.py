@@ -105,9 +105,9 @@ def test_a_wrong_edit_is_told_once_and_its_end_when_the_file_is_right_again(
     reload_again(service)
 
     assert rejected["problem"].startswith("monitoring_config.json:5:")
-    mistake = "alert_thresholds.queue_backlog.medium: is not above low (500)"
-    assert f"config rejected: line 5: {mistake}" in post.preview
-    assert mistake in rejected["problem"]
+    mistake = "queue_backlog.medium: is not above low (500)"
+    assert f"config rejected, line 5: {mistake}" in post.preview
+    assert f"alert_thresholds.{mistake}" in rejected["problem"]
     assert "the config before stays in force, a restart would fail; 1 mistake in /" in post.text
     assert look.one(LOW_OF_BACKLOG) == 50
     [alert] = look.ask("SELECT alert_type, severity, source FROM public.alerts")

@@ -29,7 +29,7 @@ def test_edits_while_the_database_is_away_are_kept_and_told_when_it_is_back(
 
     look.wait_for(OUTCOMES, ["accepted", "accepted", "rejected"])
     [post] = slack.wait_for(1)
-    assert "config rejected: line 1" in post.preview
+    assert "config rejected, line 1" in post.preview
     assert rejected["problem"].startswith("monitoring_config.json:1:3: ")
     assert (
         look.one("SELECT low FROM public.monitoring_thresholds WHERE alert_type = 'queue_backlog' AND source = '*'")

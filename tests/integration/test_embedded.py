@@ -185,6 +185,21 @@ def test_it_says_whether_it_answers(server: PostgresUnderTest) -> None:
     assert (before, stopped, server.answers) == (True, False, True)
 
 
+def test_a_log_that_grew_too_long_begins_anew_under_a_server_that_writes(server: PostgresUnderTest) -> None:
+    with server.log_file.open("ab") as log:
+        log.truncate(11_000_000)
+    server.keep_log_small()
+    before = server.log_file.with_name("postgres.log.1")
+    assert before.stat().st_size == 11_000_000
+    assert stat.S_IMODE(before.stat().st_mode) == 0o600
+    with psycopg.connect(server.url) as link, pytest.raises(psycopg.Error):
+        link.execute("SELECT no_such_column")
+    assert "no_such_column" in server.log_file.read_text()
+    assert server.log_file.stat().st_size < 1000
+    server.keep_log_small()
+    assert before.stat().st_size == 11_000_000
+
+
 def test_settings_given_win_over_the_usual_ones(directory: Path) -> None:
     settings = {"max_connections": "17", "application_name": 'it\'s "me"'}
     with EmbeddedPostgres(directory, bin_dir=BIN_DIR, settings=settings, durable=False, port=0) as server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import json
-import logging
 import socket
 import ssl
 import threading
@@ -17,7 +16,6 @@ from typing import Any
 from urllib.error import URLError
 
 import pytest
-import structlog
 import trustme
 from structlog.testing import capture_logs
 
@@ -355,15 +353,11 @@ def test_a_handshake_that_is_not_answered_ends_with_the_call(context: Context) -
 
 
 @pytest.fixture
-def log_text() -> Iterator[Callable[[], str]]:
+def log_text() -> Callable[[], str]:
     """Everything that any library logs, as automon writes it, at the level that says most."""
-    root, stream = logging.getLogger(), io.StringIO()
-    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
     configure_logging(stream=stream, json=True, level="DEBUG", environ={})
-    yield stream.getvalue
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return stream.getvalue
 
 
 @pytest.mark.parametrize(

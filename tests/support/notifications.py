@@ -204,7 +204,7 @@ CONFIG_REJECTED = replace(
     alert_type="automon_config",
     source="ops-1",
     severity=Severity.HIGH,
-    summary="config rejected: line 11: alert_thresholds.error_rates.medium: is not above low (100)",
+    summary="config rejected, line 11: error_rates.medium: is not above low (100)",
     evidence={
         "measured": "the config before stays in force, a restart would fail; 2 mistakes in /etc/automon/monitoring_config.json",
         "next": "automon check-config --config /etc/automon/monitoring_config.json",

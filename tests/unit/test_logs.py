@@ -11,7 +11,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,23 +26,6 @@ from automon.logs import configure_logging, log_uncaught_exceptions
 from automon.secrets import Secret
 
 VALUE = 'log-hunter2 "quoted" ünlaut'
-NAMES = ("", "apscheduler.executors", "psycopg.pool", "urllib3", "apprise")
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Put back what a test changes for the whole process."""
-    loggers = [logging.getLogger(name) for name in NAMES]
-    before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
-    hooks = sys.excepthook, threading.excepthook
-    yield
-    for logger, level, propagate, handlers in before:
-        logger.setLevel(level)
-        logger.propagate = propagate
-        logger.handlers[:] = handlers
-    sys.excepthook, threading.excepthook = hooks
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def without_pytest() -> None:

@@ -92,7 +92,7 @@ def test_a_rejected_edit_is_told_at_once_and_once(calls: Calls) -> None:
     assert config_alerts(calls) == [("ops-1", "high", "open")]
     assert kinds(calls) == ["opened"]
     [alert] = calls.ask("SELECT summary, evidence FROM public.alerts")
-    assert alert["summary"] == "config rejected: line 13: alerts: must be an object"
+    assert alert["summary"] == "config rejected, line 13: alerts: must be an object"
     assert alert["evidence"]["next"] == "automon check-config --config /etc/c.json"
     assert "1 mistake in /etc/c.json" in alert["evidence"]["measured"]
 
