@@ -210,13 +210,13 @@ class Caller(BaseHTTPRequestHandler):
         self._reply("other", Response(status=HTTPStatus(code), parts=(f"{message}\n".encode(),)))
 
     def _receive(self) -> bytes:
-        """Return the head of the request, or of what is no request; http.server itself would take megabytes."""
+        """Return the head of the request, or nothing when it has no end; http.server itself would take megabytes."""
         with self.rfile as wire:
             head = line = wire.readline(MOST_HEAD_BYTES)
             while line not in (b"\r\n", b"\n", b"") and len(head) <= MOST_HEAD_BYTES:
                 line = wire.readline(MOST_HEAD_BYTES)
                 head += line
-        return head
+        return head if line else b""
 
     def _answer(self) -> None:
         path, pages = self.path.partition("?")[0], self.server.endpoint.pages

@@ -236,6 +236,7 @@ def test_who_does_not_send_a_request_is_cut_off_and_the_others_are_served_meanwh
 
         assert is_cut_off(slow)
     assert endpoint.dropped == 1
+    assert endpoint.requests == {("/page", 200): 1}
 
 
 def test_a_byte_now_and_then_gives_no_more_time(endpoint: Endpoint) -> None:
@@ -316,6 +317,7 @@ def test_whoever_hangs_up_is_forgotten(endpoint: Endpoint, late: Late) -> None:
 
     wait_until(lambda: not server_of(endpoint).callers, what="nobody")
     assert endpoint.dropped == 0
+    assert endpoint.requests == {("/late", 200): 1}
 
 
 def test_while_nobody_calls_the_thread_sleeps_without_end(endpoint: Endpoint, ask: Ask) -> None:
