@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import resource
 from collections.abc import Callable, Mapping
@@ -14,9 +15,8 @@ import psutil
 from automon import __version__
 from automon.clock import Clock
 from automon.metrics import CONTENT_TYPE, Own, Process, database_series, own_series, render
-from scheduler.endpoint import Endpoint
+from scheduler.endpoint import Endpoint, Response
 from scheduler.health import MENDED_BY_RESTART, NOT_READY, Trouble, Vitals, troubles_of
-from scheduler.http_message import Response, in_json
 from scheduler.readings import Readings
 
 
@@ -48,11 +48,8 @@ class Exposition:
         self._clock = clock
         self._views = views
         self._process = psutil.Process()
-        self.endpoint = Endpoint(
-            {"/metrics": self._metrics, "/healthz": lambda _: self._healthz(), "/readyz": lambda _: self._readyz()},
-            clock.monotonic,
-        )
-        self._readings = Readings(clock, lambda: render(database_series(views.read())), self.endpoint.wake)
+        self._readings = Readings(clock, lambda: render(database_series(views.read())))
+        self.endpoint = Endpoint({"/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz})
 
     def end(self) -> None:
         self._readings.end()
@@ -67,12 +64,12 @@ class Exposition:
         reasons = [*NOT_READY.intersection(troubles), *(["the service ends"] if self._views.is_ending() else [])]
         return _verdict("ready", "not ready", reasons, troubles)
 
-    def _metrics(self, may_be_late: bool) -> Response | None:  # noqa: FBT001  a page's shape
+    def _metrics(self) -> Response:
         self._readings.ask()
+        if self._views.database_is_up():
+            self._readings.wait()
         is_up = self._views.database_is_up()
         reading = self._readings.newest() if is_up else None
-        if is_up and reading is None and may_be_late and self._readings.is_coming():
-            return None
         now = self._clock.monotonic()
         own = self._own(
             database_up=is_up,
@@ -115,7 +112,11 @@ def _verdict(good: str, bad: str, reasons: object, troubles: list[Trouble]) -> R
         "troubles": [str(trouble) for trouble in troubles],
         "version": __version__,
     }
-    return in_json(HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK, document)
+    return Response(
+        status=HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK,
+        content_type="application/json",
+        parts=(json.dumps(document).encode() + b"\n",),
+    )
 
 
 def look_at(process: psutil.Process) -> Process:

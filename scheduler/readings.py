@@ -21,6 +21,8 @@ LARGEST_SHARE = 0.02
 LATE_AFTER = 5.0
 # For so long after somebody has asked, it is read again and again.
 INTEREST = 150.0
+# For so long the first who asks waits for a reading. It is given less.
+PATIENCE = 3.0
 
 log = structlog.get_logger("automon.http")
 
@@ -40,15 +42,15 @@ class Reading:
 
 
 class Readings:
-    """`read` answers the text, and may raise anything; `on_end` is called from the thread whenever it has come to an end.
+    """`read` answers the text, and may raise anything.
 
     The thread is started by the first who asks, and sleeps while nobody does.
     """
 
-    def __init__(self, clock: Clock, read: Callable[[], bytes], on_end: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, read: Callable[[], bytes]) -> None:
         self._clock = clock
         self._read = read
-        self._on_end = on_end
+        self.patience = PATIENCE
         self._changed = threading.Condition()
         self._asked_at = -math.inf
         self._due_at = -math.inf
@@ -68,7 +70,12 @@ class Readings:
                 self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
                 self._thread.start()
             elif was_idle:
-                self._changed.notify()
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait for the reading that is under way, or about to be, where there is none and the last one did not fail."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.newest() is not None or not self._is_coming(), self.patience)
 
     def newest(self) -> Reading | None:
         """Answer the newest reading, unless it is too old."""
@@ -77,15 +84,13 @@ class Readings:
             return None
         return newest
 
-    def is_coming(self) -> bool:
-        """Whether it is worth waiting for a reading: one is under way, or about to be, and the last one did not fail."""
-        with self._changed:
-            return not self._has_failed and self._clock.monotonic() >= self._due_at
+    def _is_coming(self) -> bool:
+        return not self._ended and not self._has_failed and self._clock.monotonic() >= self._due_at
 
     def end(self) -> None:
         with self._changed:
             self._ended = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _run(self) -> None:
         while self._wait_for_turn():
@@ -93,7 +98,7 @@ class Readings:
             with self._changed:
                 self._newest, self._has_failed = reading, reading is None
                 self._due_at = reading.due_at if reading else self._clock.monotonic() + PAUSE_AFTER_FAILURE
-            self._on_end()
+                self._changed.notify_all()
 
     def _wait_for_turn(self) -> bool:
         """Wait until it is to be read again; False at the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from http import HTTPStatus
@@ -13,45 +13,32 @@ import pytest
 from structlog.testing import capture_logs
 
 from automon.config.http import ListenAddress
-from scheduler.endpoint import MOST_CONNECTIONS, Endpoint, Page
-from scheduler.http_message import Request, Response, in_words, is_local_name, read_request
+from scheduler.endpoint import MOST_CONNECTIONS, PATIENCE, Endpoint, Response, Server, is_local_name
 from tests.support.waiting import wait_until
 
 ANY_PORT = ListenAddress(host="127.0.0.1", port=0)
 HUGE = b"x" * 8_000_000
 
 
-class Clock:
-    """The monotonic clock, which a test can put ahead."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead
-
-
 class Late:
     """A page that comes when the test says so."""
 
     def __init__(self) -> None:
-        self.ready = False
-        self.asked: list[bool] = []
+        self.asked = threading.Semaphore(0)
+        self.ready = threading.Event()
 
-    def __call__(self, may_be_late: bool) -> Response | None:
-        self.asked.append(may_be_late)
-        if self.ready:
-            return in_words(HTTPStatus.OK, "at last")
-        return None if may_be_late else in_words(HTTPStatus.OK, "without it")
+    def __call__(self) -> Response:
+        self.asked.release()
+        self.ready.wait(10)
+        return in_words("at last")
 
 
-def broken(_: bool) -> Response:
+def in_words(text: str) -> Response:
+    return Response(status=HTTPStatus.OK, parts=(f"{text}\n".encode(),))
+
+
+def broken() -> Response:
     raise ZeroDivisionError
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -60,17 +47,19 @@ def late() -> Late:
 
 
 @pytest.fixture
-def endpoint(clock: Clock, late: Late) -> Iterator[Endpoint]:
-    pages: dict[str, Page] = {
-        "/page": lambda _: in_words(HTTPStatus.OK, "a page"),
-        "/huge": lambda _: Response(status=HTTPStatus.OK, parts=(HUGE,)),
-        "/late": late,
-        "/broken": broken,
-    }
-    endpoint = Endpoint(pages, clock)
+def endpoint(late: Late) -> Iterator[Endpoint]:
+    endpoint = Endpoint(
+        {
+            "/page": lambda: in_words("a page"),
+            "/huge": lambda: Response(status=HTTPStatus.OK, parts=(HUGE,)),
+            "/late": late,
+            "/broken": broken,
+        }
+    )
     endpoint.listen(ANY_PORT)
     wait_until(lambda: endpoint.url, what="an address")
     yield endpoint
+    late.ready.set()
     endpoint.end()
 
 
@@ -83,6 +72,29 @@ def port_of(endpoint: Endpoint) -> int:
 
 def connect(endpoint: Endpoint) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port_of(endpoint)), timeout=10)
+
+
+def server_of(endpoint: Endpoint) -> Server:
+    assert endpoint._server is not None
+    return endpoint._server
+
+
+def connect_slow(endpoint: Endpoint, sent: bytes) -> socket.socket:
+    """Call and say that much, with half a second until the time is up; whoever calls later has the usual time."""
+    endpoint.patience = 0.5
+    before = len(server_of(endpoint).callers)
+    link = connect(endpoint)
+    link.sendall(sent)
+    wait_until(lambda: len(server_of(endpoint).callers) > before or endpoint.dropped, what="a caller")
+    endpoint.patience = PATIENCE
+    return link
+
+
+def is_cut_off(link: socket.socket) -> bool:
+    try:
+        return link.recv(1) == b""
+    except ConnectionError:  # something that it said was never read
+        return True
 
 
 @pytest.fixture
@@ -100,13 +112,15 @@ def all_of(link: socket.socket) -> bytes:
     return b"".join(iter(lambda: link.recv(65536), b""))
 
 
-def test_a_page_is_answered_and_the_connection_closed(ask: Ask) -> None:
+def test_a_page_is_answered_and_the_connection_closed(ask: Ask, capfd: pytest.CaptureFixture[str]) -> None:
     response, body = ask("/page?x=1")
 
     assert (response.status, body) == (200, b"a page\n")
     assert response.headers["Content-Length"] == "7"
     assert response.headers["Connection"] == "close"
     assert response.headers["Cache-Control"] == "no-store"
+    assert "Server" not in response.headers
+    assert "GET" not in "".join(capfd.readouterr())
 
 
 def test_a_head_is_answered_as_a_get_without_its_body(ask: Ask) -> None:
@@ -143,13 +157,15 @@ def test_a_page_that_is_broken_is_told_in_the_log_and_costs_the_others_nothing(a
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        pytest.param(b"\r\n\r\n", b"400", id="nothing"),
         pytest.param(b"GET http://127.0.0.1/page HTTP/1.1\r\n\r\n", b"400", id="a proxy's"),
-        pytest.param(b"GET /page HTTP/2.0\r\n\r\n", b"400", id="another version"),
+        pytest.param(b"GET /page HTTP/2.0\r\n\r\n", b"505", id="another version"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\n\n", b"400", id="TLS"),
+        pytest.param(b"GET /page\r\n\r\n", b"200", id="the oldest version"),
         pytest.param(b"GET /page HTTP/1.0\n\n", b"200", id="the old version, with bare line feeds"),
         pytest.param(b"GET /page HTTP/1.1\r\nA: " + b"x" * 9000, b"431", id="a head without an end"),
         pytest.param(b"GET /page HTTP/1.1\r\nA: " + b"x" * 9000 + b"\r\n\r\n", b"431", id="a long head"),
+        pytest.param(b"GET /page HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"431", id="a head of many lines"),
+        pytest.param(b"GET /page HTTP/1.1\r\n" + b"A: b\r\n" * 2000 + b"\r\n", b"431", id="a long head of many lines"),
     ],
 )
 def test_what_is_no_request_is_refused(endpoint: Endpoint, sent: bytes, status: bytes) -> None:
@@ -157,6 +173,14 @@ def test_what_is_no_request_is_refused(endpoint: Endpoint, sent: bytes, status: 
         link.sendall(sent)
 
         assert all_of(link).startswith(b"HTTP/1.1 " + status)
+    assert sum(endpoint.requests.values()) == 1
+
+
+def test_who_sends_nothing_but_an_empty_line_is_let_go(endpoint: Endpoint) -> None:
+    with connect(endpoint) as link:
+        link.sendall(b"\r\n\r\n")
+
+        assert all_of(link) == b""
 
 
 def test_a_request_may_come_in_pieces(endpoint: Endpoint) -> None:
@@ -195,50 +219,61 @@ def test_a_web_page_that_points_its_own_name_here_reads_nothing(ask: Ask) -> Non
     assert b"a page" not in body
 
 
-def test_on_an_address_that_others_reach_any_name_will_do() -> None:
-    head = b"GET /page HTTP/1.1\nHost: ops-1.example:8484\n"
+def test_on_an_address_that_others_reach_any_name_will_do(endpoint: Endpoint, ask: Ask) -> None:
+    server_of(endpoint).only_local_names = False
 
-    assert read_request(head, only_local_names=False) == Request(path="/page", wants_body=True)
+    assert ask("/page", Host="ops-1.example:8484")[0].status == 200
 
 
 # Who is slow, and who are many ------------------------------------------------------------------------------------
 
 
 def test_who_does_not_send_a_request_is_cut_off_and_the_others_are_served_meanwhile(
-    endpoint: Endpoint, ask: Ask, clock: Clock
+    endpoint: Endpoint, ask: Ask
 ) -> None:
-    with connect(endpoint) as slow:
-        slow.sendall(b"GET /page HTT")
+    with connect_slow(endpoint, b"GET /page HTT") as slow:
         assert ask("/page")[0].status == 200
-        clock.ahead = 6
-        endpoint.wake()
 
-        assert slow.recv(1) == b""
+        assert is_cut_off(slow)
+    assert endpoint.dropped == 1
+    assert endpoint.requests == {("/page", 200): 1}
+
+
+def test_a_byte_now_and_then_gives_no_more_time(endpoint: Endpoint) -> None:
+    with connect_slow(endpoint, b"GET /page HTTP/1.1\r\nA: ") as slow:
+        wait_until(lambda: is_cut_off_at_another_byte(slow), what="an end")
     assert endpoint.dropped == 1
 
 
-def test_a_byte_now_and_then_gives_no_more_time(endpoint: Endpoint, clock: Clock) -> None:
-    with connect(endpoint) as slow:
-        slow.sendall(b"GET /page HTTP/1.1\r\n")
-        wait_until(lambda: endpoint._connections, what="a caller")
-        clock.ahead = 4
-        slow.sendall(b"A: b\r\n")
-        clock.ahead = 6
-        endpoint.wake()
-
-        assert slow.recv(1) == b""
+def is_cut_off_at_another_byte(link: socket.socket) -> bool:
+    try:
+        link.sendall(b"b")
+    except ConnectionError:
+        return True
+    return False
 
 
-def test_who_does_not_take_the_answer_is_cut_off(endpoint: Endpoint, ask: Ask, clock: Clock) -> None:
+def test_who_does_not_take_the_answer_is_cut_off(endpoint: Endpoint, ask: Ask) -> None:
+    server = server_of(endpoint)
     with connect(endpoint) as slow:
         slow.sendall(b"GET /huge HTTP/1.1\r\n\r\n")
-        wait_until(lambda: endpoint.requests["/huge", 200], what="the answer")
+        assert slow.recv(1) == b"H"
         assert ask("/page")[0].status == 200
-        clock.ahead = 11
-        endpoint.wake()
+        wait_until(lambda: len(server.callers) == 1, what="the slow one alone")
+        server.callers = dict.fromkeys(server.callers, 0.0)
+        ask("/page")
         wait_until(lambda: endpoint.dropped == 1, what="an end")
 
         assert len(all_of(slow)) < len(HUGE)
+
+
+def test_who_does_not_hang_up_is_forgotten_all_the_same(endpoint: Endpoint) -> None:
+    with connect(endpoint) as link:
+        link.sendall(b"GET /page HTTP/1.1\r\n\r\n")
+        assert all_of(link).endswith(b"a page\n")
+
+        wait_until(lambda: not server_of(endpoint).callers, what="nobody")
+    assert endpoint.dropped == 0
 
 
 def test_a_crowd_that_asks_for_nothing_keeps_nobody_out(endpoint: Endpoint, ask: Ask) -> None:
@@ -248,65 +283,80 @@ def test_a_crowd_that_asks_for_nothing_keeps_nobody_out(endpoint: Endpoint, ask:
 
         assert ask("/page")[0].status == 200
         assert endpoint.dropped >= 8
+        assert 0 < sum("process_request" in thread.name for thread in threading.enumerate()) <= MOST_CONNECTIONS
 
 
-def test_whoever_hangs_up_is_forgotten(endpoint: Endpoint) -> None:
-    with connect(endpoint) as link:
-        link.sendall(b"GET /late HTTP/1.1\r\n\r\n")
+def test_a_crowd_that_asks_for_nothing_does_not_push_out_who_waits_for_a_page(endpoint: Endpoint, late: Late) -> None:
+    with connect(endpoint) as monitor, ExitStack() as stack:
+        monitor.sendall(b"GET /late HTTP/1.1\r\n\r\n")
+        assert late.asked.acquire(timeout=10)
+        for _ in range(MOST_CONNECTIONS + 8):
+            stack.enter_context(connect(endpoint))
+        wait_until(lambda: endpoint.dropped >= 9, what="a crowd")
+        late.ready.set()
 
-    wait_until(lambda: not endpoint._connections, what="nobody")
+        assert all_of(monitor).endswith(b"at last\n")
+
+
+def test_a_crowd_that_takes_no_answers_keeps_nobody_out(endpoint: Endpoint, ask: Ask) -> None:
+    with ExitStack() as stack:
+        for _ in range(MOST_CONNECTIONS):
+            stack.enter_context(connect(endpoint)).sendall(b"GET /huge HTTP/1.1\r\n\r\n")
+        wait_until(lambda: endpoint.requests["/huge", 200] == MOST_CONNECTIONS, what="answers")
+
+        assert ask("/page")[0].status == 200
+        assert endpoint.dropped == 1
+
+
+def test_whoever_hangs_up_is_forgotten(endpoint: Endpoint, late: Late) -> None:
+    with connect(endpoint) as asking, connect(endpoint) as waiting:
+        asking.sendall(b"GET /page")
+        waiting.sendall(b"GET /late HTTP/1.1\r\n\r\n")
+        assert late.asked.acquire(timeout=10)
+    late.ready.set()
+
+    wait_until(lambda: not server_of(endpoint).callers, what="nobody")
     assert endpoint.dropped == 0
+    assert endpoint.requests == {("/late", 200): 1}
 
 
 def test_while_nobody_calls_the_thread_sleeps_without_end(endpoint: Endpoint, ask: Ask) -> None:
     ask("/page")
-    wait_until(lambda: not endpoint._connections, what="nobody")
+    wait_until(lambda: not server_of(endpoint).callers, what="nobody")
+    endpoint.patience = 0.01
+    with connect(endpoint):
+        wait_until(lambda: endpoint.dropped == 1, what="an end")
 
-    assert endpoint._time_to_wait() is None
+    wait_until(lambda: server_of(endpoint).timeout is None, what="sleep")
 
 
-# Pages that are late ----------------------------------------------------------------------------------------------
-
-
-def test_a_late_page_is_answered_when_it_comes(endpoint: Endpoint, late: Late) -> None:
+def test_a_page_that_takes_its_time_holds_up_nobody_else(endpoint: Endpoint, ask: Ask, late: Late) -> None:
     with connect(endpoint) as link:
         link.sendall(b"GET /late HTTP/1.1\r\n\r\n")
-        wait_until(lambda: late.asked == [True], what="a first question")
-        late.ready = True
-        endpoint.wake()
+        assert late.asked.acquire(timeout=10)
+        assert ask("/page")[0].status == 200
+        late.ready.set()
 
         assert all_of(link).endswith(b"at last\n")
-
-
-def test_a_page_that_does_not_come_is_answered_without_it(endpoint: Endpoint, late: Late, clock: Clock) -> None:
-    with connect(endpoint) as link:
-        link.sendall(b"GET /late HTTP/1.1\r\n\r\n")
-        wait_until(lambda: late.asked == [True], what="a first question")
-        clock.ahead = 4
-        endpoint.wake()
-
-        assert all_of(link).endswith(b"without it\n")
-    assert late.asked[-1] is False
 
 
 # Where it listens -------------------------------------------------------------------------------------------------
 
 
-def test_an_address_that_is_taken_is_told_once_and_taken_when_it_is_free(clock: Clock) -> None:
-    endpoint = Endpoint({"/page": lambda _: in_words(HTTPStatus.OK, "a page")}, clock)
-    with capture_logs() as lines, socket.create_server(("127.0.0.1", 0)) as other:
-        taken = ListenAddress(host="127.0.0.1", port=other.getsockname()[1])
-        endpoint.listen(taken)
-        wait_until(lambda: endpoint.problem, what="a problem")
-        assert endpoint.problem == f"cannot listen on {taken}: Address already in use"
-        clock.ahead = 6
-        endpoint.wake()
-        wait_until(lambda: endpoint._try_again_at > clock() + 1, what="another try")
-        assert [line["event"] for line in lines] == ["http_cannot_listen"]
-    clock.ahead = 12
-    endpoint.wake()
+def test_an_address_that_is_taken_is_told_once_and_taken_when_it_is_free() -> None:
+    endpoint = Endpoint({"/page": lambda: in_words("a page")})
+    endpoint.pause = 0.01
+    with capture_logs() as lines:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = ListenAddress(host="127.0.0.1", port=other.getsockname()[1])
+            endpoint.listen(taken)
+            wait_until(lambda: endpoint.problem, what="a problem")
+            assert endpoint.problem == f"cannot listen on {taken}: Address already in use"
+            endpoint.problem = "the last one"
+            wait_until(lambda: endpoint.problem != "the last one", what="another try")
+        wait_until(lambda: endpoint.url == f"http://{taken}", what="the address")
 
-    wait_until(lambda: endpoint.url == f"http://{taken}", what="the address")
+    assert [line["event"] for line in lines] == ["http_cannot_listen", "http_listening"]
     assert endpoint.problem == ""
     endpoint.end()
 
@@ -320,6 +370,15 @@ def test_another_address_is_taken_instead_and_none_ends_it(endpoint: Endpoint, a
 
     endpoint.listen(None)
     wait_until(lambda: not endpoint.url, what="no address")
+
+
+def test_whoever_has_called_an_address_that_is_left_is_cut_off(endpoint: Endpoint) -> None:
+    with connect(endpoint) as silent:
+        wait_until(lambda: server_of(endpoint).callers, what="a caller")
+        endpoint.listen(None)
+
+        assert silent.recv(1) == b""
+    assert endpoint.dropped == 1
 
 
 def has_ipv6() -> bool:

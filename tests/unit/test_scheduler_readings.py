@@ -54,13 +54,8 @@ def source() -> Source:
 
 
 @pytest.fixture
-def ended() -> threading.Semaphore:
-    return threading.Semaphore(0)
-
-
-@pytest.fixture
-def readings(clock: Clock, source: Source, ended: threading.Semaphore) -> Iterator[Readings]:
-    readings = Readings(clock, source, ended.release)
+def readings(clock: Clock, source: Source) -> Iterator[Readings]:
+    readings = Readings(clock, source)
     yield readings
     source.open.set()
     readings.end()
@@ -69,7 +64,22 @@ def readings(clock: Clock, source: Source, ended: threading.Semaphore) -> Iterat
 def wake(readings: Readings) -> None:
     """Have the thread look at the clock, which has been put ahead."""
     with readings._changed:
-        readings._changed.notify()
+        readings._changed.notify_all()
+
+
+def wait_for(readings: Readings, count: int) -> None:
+    """Return when so many readings have come to an end, however they ended."""
+    wait_until(
+        lambda: sum(readings.counts.values()) == count and readings._due_at > readings._clock.monotonic(),
+        what=f"{count} readings",
+    )
+
+
+def seconds_waited(readings: Readings, patience: float = 60.0) -> float:
+    readings.patience = patience
+    began = time.monotonic()
+    readings.wait()
+    return time.monotonic() - began
 
 
 def text_of(readings: Readings) -> bytes | None:
@@ -83,54 +93,74 @@ def test_nothing_is_read_before_somebody_asks(readings: Readings, source: Source
     assert source.count == 0
 
 
-def test_the_first_who_asks_waits_for_it(readings: Readings, source: Source, ended: threading.Semaphore) -> None:
+def test_the_first_who_asks_waits_for_it(readings: Readings, source: Source) -> None:
+    def answer() -> None:
+        wait_until(lambda: source.count, what="a question")
+        source.open.set()
+
     source.open.clear()
     readings.ask()
-    assert readings.is_coming()
     assert readings.newest() is None
 
-    source.open.set()
-    assert ended.acquire(timeout=10)
+    threading.Thread(target=answer).start()
+    assert seconds_waited(readings) < 60
 
     assert text_of(readings) == b"1"
-    assert not readings.is_coming()
     assert readings.counts == {"succeeded": 1, "failed": 0}
 
 
-def test_it_is_read_again_after_a_pause_while_somebody_asks(
-    readings: Readings, clock: Clock, ended: threading.Semaphore
-) -> None:
+def test_who_waits_is_not_kept_for_long(readings: Readings, source: Source) -> None:
+    source.open.clear()
     readings.ask()
-    assert ended.acquire(timeout=10)
+
+    assert 0.05 <= seconds_waited(readings, 0.05) < 5
+    assert readings.newest() is None
+
+
+def test_a_reading_that_fails_keeps_nobody(readings: Readings, source: Source) -> None:
+    source.error = DatabaseUnavailableError("away")
+    readings.ask()
+
+    assert seconds_waited(readings) < 60
+    assert readings.counts == {"succeeded": 0, "failed": 1}
+
+
+def test_at_the_end_nobody_waits(readings: Readings, source: Source) -> None:
+    source.open.clear()
+    readings.ask()
+    readings.end()
+
+    assert seconds_waited(readings) < 60
+
+
+def test_it_is_read_again_after_a_pause_while_somebody_asks(readings: Readings, clock: Clock) -> None:
+    readings.ask()
+    wait_for(readings, 1)
     readings.ask()
     clock.ahead = 16
     wake(readings)
 
-    assert ended.acquire(timeout=10)
+    wait_for(readings, 2)
     assert text_of(readings) == b"2"
 
 
-def test_it_is_not_read_again_when_nobody_has_asked_for_long(
-    readings: Readings, source: Source, clock: Clock, ended: threading.Semaphore
-) -> None:
+def test_it_is_not_read_again_when_nobody_has_asked_for_long(readings: Readings, source: Source, clock: Clock) -> None:
     readings.ask()
-    assert ended.acquire(timeout=10)
+    wait_for(readings, 1)
     clock.ahead = 200
     wake(readings)
     assert text_of(readings) is None
 
     readings.ask()
-    assert ended.acquire(timeout=10)
+    wait_for(readings, 2)
 
     assert source.count == 2
     assert text_of(readings) == b"2"
 
 
-def test_what_should_have_been_replaced_is_not_told(
-    readings: Readings, source: Source, clock: Clock, ended: threading.Semaphore
-) -> None:
+def test_what_should_have_been_replaced_is_not_told(readings: Readings, source: Source, clock: Clock) -> None:
     readings.ask()
-    assert ended.acquire(timeout=10)
+    wait_for(readings, 1)
     source.open.clear()
     readings.ask()
     clock.ahead = 16
@@ -142,32 +172,30 @@ def test_what_should_have_been_replaced_is_not_told(
     assert text_of(readings) is None
 
 
-def test_after_a_failure_nobody_waits_and_nothing_old_is_told(
-    readings: Readings, source: Source, clock: Clock, ended: threading.Semaphore
-) -> None:
+def test_after_a_failure_nobody_waits_and_nothing_old_is_told(readings: Readings, source: Source, clock: Clock) -> None:
     readings.ask()
-    assert ended.acquire(timeout=10)
+    wait_for(readings, 1)
     source.error = ZeroDivisionError()
     readings.ask()
     clock.ahead = 16
     with capture_logs() as lines:
         wake(readings)
-        assert ended.acquire(timeout=10)
+        wait_for(readings, 2)
         clock.ahead = 22
         wake(readings)
-        assert ended.acquire(timeout=10)
+        wait_for(readings, 3)
 
     assert text_of(readings) is None
-    assert not readings.is_coming()
+    assert seconds_waited(readings) < 60
     assert readings.counts == {"succeeded": 1, "failed": 2}
     assert [line["event"] for line in lines] == ["metrics_not_read"]
 
 
-def test_an_outage_is_for_others_to_tell(readings: Readings, source: Source, ended: threading.Semaphore) -> None:
+def test_an_outage_is_for_others_to_tell(readings: Readings, source: Source) -> None:
     source.error = DatabaseUnavailableError("away")
     with capture_logs() as lines:
         readings.ask()
-        assert ended.acquire(timeout=10)
+        wait_for(readings, 1)
 
     assert lines == []
     assert readings.counts == {"succeeded": 0, "failed": 1}
