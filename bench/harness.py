@@ -129,7 +129,14 @@ def service(url: str, config: Mapping[str, Any], environment: Mapping[str, str])
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **environment, "AUTOMON_LOG_FORMAT": "json", "PYTHONPATH": search},
+            # The arena as in systemd/automon.service.
+            env={
+                **os.environ,
+                **environment,
+                "AUTOMON_LOG_FORMAT": "json",
+                "PYTHONPATH": search,
+                "MALLOC_ARENA_MAX": "1",
+            },
         )
         try:
             wait_for_event(process, "service_ready")
