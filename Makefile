@@ -48,7 +48,7 @@ demo: .venv/.run ## play a minute of trouble and recovery on a database of its o
 
 # Most tests wait for processes, locks and sockets: with twice as many workers as cores the cores are busy, and no more.
 WORKERS ?= 4
-PYTEST_RUN = $(PY) -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST_RUN = $(PY) -m pytest -n $(WORKERS) --dist loadscope
 # What depends on the server: not the unit tests, those in a booted systemd, which bring their server, nor the campaigns
 # of faults, whose subjects are the service and the client.
 SCHEMA_TESTS = tests/integration/sql tests/migration

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -24,6 +25,14 @@ from tests.support.sessions import THROUGH_POOLER, connect
 UNFORGIVING = {"server_round_robin": 1, "ignore_startup_parameters": "options", "max_client_conn": 1000}
 LOGGERS = ("", "apscheduler", "apscheduler.executors", "apscheduler.scheduler", "psycopg.pool", "urllib3", "apprise")
 EMPTY_PATH = "SET search_path = ''"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Any:
+    """Let tests that share something expensive run in one worker."""
+    from tests.support.sharing import SharingScheduling
+
+    return SharingScheduling(config)
 
 
 @pytest.fixture(autouse=True)

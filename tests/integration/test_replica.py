@@ -21,8 +21,6 @@ from tests.support.service import make_config, run_automon, write_config
 from tests.support.waiting import wait_until
 
 # One pair of servers for all of them.
-pytestmark = pytest.mark.xdist_group("replica")
-
 Servers = tuple[PostgresUnderTest, PostgresUnderTest]
 
 READS = (

@@ -114,7 +114,7 @@ def beside_the_service() -> list[str]:
 
 def run_tests(python: Path, server: dict[str, str]) -> bool:
     """Run the client's tests and tell whether they passed. The conftest above them is the service's, and left out."""
-    options = ("-n", "2", "--dist", "loadgroup", "--confcutdir", TESTS[-1], "-p", "tests.support.lent_database")
+    options = ("-n", "2", "--confcutdir", TESTS[-1], "-p", "tests.support.lent_database")
     left_out = [word for path in beside_the_service() for word in ("--ignore", path)]
     path = os.pathsep.join([str(ROOT / "client"), str(ROOT)])
     command: list[str | Path] = [python, "-m", "pytest", "-q", *options, *left_out, *TESTS]

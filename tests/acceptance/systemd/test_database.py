@@ -11,7 +11,7 @@ from tests.support.systemd_lab import SystemdLab
 from tests.support.systemd_service import ENVIRONMENT, OWN_DATABASE_URL, WORKING, InstalledAutomon
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 UNIT = "automon-database"
 FOLDER = "/var/lib/automon-database"

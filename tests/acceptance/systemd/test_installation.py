@@ -20,7 +20,7 @@ from tests.support.systemd_service import (
 )
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 INSTALL = f"{CHECKOUT}/systemd/install.sh"
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")

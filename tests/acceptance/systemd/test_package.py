@@ -23,7 +23,7 @@ from tests.support.systemd_service import (
 )
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
 LEFT_OUT = {"DPKG_DEB_COMPRESSOR_TYPE": "none"}  # to compress takes longer than all the rest

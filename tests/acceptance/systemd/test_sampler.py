@@ -13,7 +13,7 @@ from tests.support.systemd_lab import SystemdLab
 from tests.support.systemd_service import InstalledAutomon, LabDatabase
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 UNIT = "automon-host.service"
 ASK = "import sys, urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:8484' + sys.argv[1], timeout=10).read().decode())"

@@ -28,7 +28,7 @@ from tests.support.systemd_service import (
 )
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 UNITS = ("automon.service", "automon-database.service", "automon-host.service")
 LOOK_TWICE = """
@@ -256,7 +256,7 @@ def test_it_is_started_again_when_nobody_tries_to_send_what_waits(
     automon.wait_for_status(WORKING)
     # As a sender leaves it that has not come back for minutes.
     database.ask(
-        "UPDATE notification_channels SET next_send_at = now() + interval '1 hour', pause = interval '1 hour', failures = 0"
+        "UPDATE notification_channels SET next_send_at = now() + interval '1 hour', pause = interval '1 hour', failures = 0, failing_since = NULL"
     )
     database.ask("SELECT update_system_health('api', 'stuck_api', 'unhealthy', p_failure_reason => 'it burns')")
     waiting = "FROM alert_deliveries WHERE channel = 'slack' AND status = 'pending' AND attempts = 0"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.systemd_service import ENVIRONMENT, WORKING, InstalledAutomon, LabDatabase
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
 

@@ -17,7 +17,6 @@ import pytest
 
 PROJECT = Path(__file__).parents[3] / "client"
 pytestmark = [
-    pytest.mark.xdist_group("client wheel"),
     pytest.mark.skipif(
         importlib.util.find_spec("hatchling") is None, reason="hatchling, which builds the wheel, is not installed"
     ),
