@@ -46,8 +46,8 @@ run: .venv/.run ## run the service on an embedded PostgreSQL (or on DATABASE_URL
 demo: .venv/.run ## play a minute of trouble and recovery on a database of its own, and show the messages
 	@exec $(PY) examples/demo.py
 
-# Most tests wait for processes, locks and sockets: with twice as many workers as cores the cores are busy, and no more.
-WORKERS ?= 4
+# Most tests wait for processes, locks and sockets: it takes more than two workers for each core to keep the cores busy.
+WORKERS ?= 5
 PYTEST_RUN = $(PY) -m pytest -n $(WORKERS) --dist loadscope
 # What depends on the server: not the unit tests, those in a booted systemd, which bring their server, nor the campaigns
 # of faults, whose subjects are the service and the client.

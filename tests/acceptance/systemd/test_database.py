@@ -20,14 +20,20 @@ DROP_IN = "/run/systemd/system/automon-database.service.d/lab.conf"
 
 
 @pytest.fixture(scope="module")
-def with_database(installed: InstalledAutomon) -> Iterator[InstalledAutomon]:
-    """automon, installed with its own database, which no other test shall meet."""
+def named(installed: InstalledAutomon) -> Iterator[str]:
+    """Install automon's own database, which no other test shall meet; what the environment file says after that."""
     installed.reset()
     installed.set_environment(DATABASE_URL="", AUTOMON_LOG_FORMAT="console")
     installed.install("--with-database")
-    yield installed
+    yield installed.lab.read("cat", ENVIRONMENT)
     installed.lab.run("systemctl", "disable", "--now", UNIT, "automon")
     installed.lab.run("rm", "-r", FOLDER)
+
+
+@pytest.fixture(scope="module")
+def with_database(installed: InstalledAutomon, named: str) -> InstalledAutomon:
+    """automon, installed with its own database."""
+    return installed
 
 
 @pytest.fixture
@@ -55,12 +61,9 @@ def postmaster(lab: SystemdLab) -> int:
     return int(found[0]) if found else 0
 
 
-def test_the_installer_names_it_where_none_was_named(with_database: InstalledAutomon) -> None:
+def test_the_installer_names_it_where_none_was_named(with_database: InstalledAutomon, named: str) -> None:
     lab = with_database.lab
-    assert lab.read("cat", ENVIRONMENT).splitlines() == [
-        f"DATABASE_URL={OWN_DATABASE_URL}",
-        "AUTOMON_LOG_FORMAT=console",
-    ]
+    assert named.splitlines() == [f"DATABASE_URL={OWN_DATABASE_URL}", "AUTOMON_LOG_FORMAT=console"]
     assert lab.read("stat", "--format", "%A %U %G", ENVIRONMENT) == "-rw-r----- root automon"
     assert lab.read("systemctl", "is-enabled", UNIT) == "enabled"
     assert re.fullmatch("accepts connections at /run/automon-database and port 54329", show(lab, "StatusText"))
