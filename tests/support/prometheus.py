@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import io
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -162,8 +161,3 @@ def _fetch(home: Path) -> None:
             (Path(scratch) / "promtool").write_bytes(program.read())
         (Path(scratch) / "promtool").chmod(0o755)
         (Path(scratch) / "promtool").rename(home)
-
-
-def must_have_promtool() -> bool:
-    """Whether its absence is a failure, as where every change is tested, and not a reason to skip."""
-    return bool(os.environ.get("CI"))
