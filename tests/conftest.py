@@ -28,11 +28,11 @@ EMPTY_PATH = "SET search_path = ''"
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> Any:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Let tests that share something expensive run in one worker."""
     from tests.support.sharing import SharingScheduling
 
-    return SharingScheduling(config)
+    return SharingScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
