@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -318,7 +319,7 @@ def run_of(fix: str, database_url: str) -> subprocess.CompletedProcess[str]:
     """Do what a fix says, as somebody who copies it."""
     from tests.support.psql import psql_program
 
-    command = fix.replace("psql ", f"{psql_program()} ", 1)
+    command = fix.replace("psql ", f"{shlex.quote(str(psql_program()))} ", 1)
     return subprocess.run(
         ["sh", "-c", command], env={"DATABASE_URL": database_url}, capture_output=True, text=True, check=False
     )

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -131,7 +132,7 @@ def test_nothing_found_is_said_on_stderr(export: Export) -> None:
 def test_a_program_that_has_read_enough_ends_it_quietly(memory_path: Path, database_url: str, look: Look) -> None:
     fill(look, 12_000)
     write_config(memory_path, make_config())
-    command = f"{sys.executable} -m automon export tasks | head -n 2"
+    command = f"{shlex.quote(sys.executable)} -m automon export tasks | head -n 2"
 
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],

@@ -7,6 +7,7 @@ import os
 import pty
 import random
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -301,7 +302,7 @@ def test_a_command_that_closes_its_output_ends_as_ever(options: tuple[str, ...],
 
 def test_closed_descriptors_stay_closed() -> None:
     closed = "cd /proc/$$/fd && test ! -e 0 && test ! -e 1 && test ! -e 2"
-    script = f"{' '.join(RUN)} --task t --output-size -- sh -c '{closed}' <&- >&- 2>&-; echo $?"
+    script = f"{shlex.join(RUN)} --task t --output-size -- sh -c '{closed}' <&- >&- 2>&-; echo $?"
     ran = subprocess.run(["sh", "-c", script], env=BARE, capture_output=True, text=True, check=False)
 
     assert ("0\n", "") == (ran.stdout, ran.stderr)
