@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 import shlex
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping

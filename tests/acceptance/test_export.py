@@ -7,8 +7,8 @@ import importlib.util
 import json
 import os
 import secrets
-import signal
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
