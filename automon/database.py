@@ -107,6 +107,7 @@ class Database:
         self._patience = patience
         self._quiet = quiet
         self._lost_at: float | None = None
+        self._answered_at = -math.inf  # in monotonic seconds
         self._closed = False
         self._lock = threading.Lock()
         self._pool = ConnectionPool(
@@ -157,22 +158,28 @@ class Database:
         """Lend a connection in autocommit mode. Raises DatabaseUnavailableError when there is none to be had."""
         timeout = POOL_PATIENCE if self.available else POOL_PATIENCE_IN_AN_OUTAGE
         lent: psycopg.Connection | None = None
+        began = self._clock.monotonic()
         try:
             with self._pool.connection(timeout) as lent, cut_after(self._patience, lent):
                 yield lent
         except (PoolTimeout, TooManyRequests, psycopg.OperationalError, psycopg.InterfaceError) as error:
             if lent is not None and not lent.closed:
                 raise  # the database has answered, with a deadlock or a statement that took too long: that is no outage
-            self.note_loss(error)
+            self.note_loss(error, began)
             raise DatabaseUnavailableError(
                 f"the database does not answer ({self.description}): {first_line(error)}",
                 hint="Is it running, and is its URL right? A service that waits for it goes on by itself.",
             ) from error
         self._note_return()
 
-    def note_loss(self, error: Exception) -> None:
-        """Tell of an outage, unless it is told of already; `connection` does this by itself."""
+    def note_loss(self, error: Exception, began: float = math.inf) -> None:
+        """Tell of an outage, unless it is told of already; `connection` does this by itself.
+
+        What failed `began` at this monotonic second. Who began before others got an answer has waited through an outage that is over.
+        """
         with self._lock:
+            if began < self._answered_at:
+                return
             first, self._lost_at = self._lost_at is None, self._lost_at or self._clock.monotonic()
         if first and not self._closed:
             if not self._quiet:
@@ -181,6 +188,7 @@ class Database:
             self._pool.drain()
 
     def _note_return(self) -> None:
+        self._answered_at = self._clock.monotonic()
         if self._lost_at is None:
             return
         with self._lock:

@@ -20,7 +20,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from automon.migrate import migrate
@@ -52,7 +52,8 @@ def find(version: str) -> Path | None:
     on_path = shutil.which(f"python{version}")
     candidates = [Path(sys.executable).resolve(), *([Path(on_path)] if on_path else [])]
     for folder, pattern in _SOURCES:
-        candidates += sorted(folder.expanduser().glob(pattern.format(version, version)))
+        with suppress(PermissionError):  # a home that the environment names may be somebody else's
+            candidates += sorted(folder.expanduser().glob(pattern.format(version, version)))
     return next((python for python in candidates if _works(python, version)), None)
 
 
