@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from automon.store import Store
 
 Document = dict[str, Any]
+# Changes one alert, whose story of before is given; answers what to say, or None when there was nothing to change.
+Change: TypeAlias = "Callable[[Store, int, Document, datetime], str | None]"
 MOST_SILENCES = 10_000
 
 alerts_argument = click.argument("alert_ids", metavar="ALERT...", type=int, nargs=-1, required=True)
@@ -36,18 +39,12 @@ def ack(
 
     Example: automon ack 41 --note "relay restarted"
     """
-    from automon.cli.alert_screens import acked, undo, was_not_changed
-    from automon.clock import SystemClock
+    from automon.cli.alert_screens import acked, undo
 
-    store, stories = _with_stories(config_path, database_url, alert_ids)
-    changed, now = [], SystemClock().now()
-    for number, story in stories.items():
-        if store.acknowledge_alert(number, by, note):
-            changed.append(number)
-            click.echo(acked(number, by, story, now))
-        else:
-            click.echo(was_not_changed(number, _story(store, number), now))
-    if changed:
+    def acknowledge(store: Store, number: int, story: Document, now: datetime) -> str | None:
+        return acked(number, by, story, now) if store.acknowledge_alert(number, by, note) else None
+
+    if changed := _change_each(config_path, database_url, alert_ids, acknowledge):
         click.echo(undo("unack", changed))
 
 
@@ -66,20 +63,15 @@ def unack(
 
     Example: automon unack 41
     """
-    from automon.cli.alert_screens import undo, was_not_changed
+    from automon.cli.alert_screens import undo
     from automon.cli.text import cut
-    from automon.clock import SystemClock
 
-    store, stories = _with_stories(config_path, database_url, alert_ids)
-    changed, now = [], SystemClock().now()
-    for number, story in stories.items():
-        if store.unacknowledge_alert(number, by, note):
-            changed.append(number)
-            had = cut(story["acknowledged_by"] or "", 30)
-            click.echo(f"gave back #{number} (was acked by {had}); reminders of a critical alert go on")
-        else:
-            click.echo(was_not_changed(number, story, now))
-    if changed:
+    def give_back(store: Store, number: int, story: Document, _: datetime) -> str | None:
+        had = cut(story["acknowledged_by"] or "", 30)
+        told = f"gave back #{number} (was acked by {had}); reminders of a critical alert go on"
+        return told if store.unacknowledge_alert(number, by, note) else None
+
+    if changed := _change_each(config_path, database_url, alert_ids, give_back):
         click.echo(undo("ack", changed))
 
 
@@ -98,28 +90,33 @@ def resolve(
 
     Example: automon resolve 41 --note "known, ticket 7"
     """
+    from automon.cli.text import age, cut, local
+
+    def end(store: Store, number: int, story: Document, now: datetime) -> str | None:
+        open_for = age(max((now - local(story["opened_at"])).total_seconds(), 0))
+        told = f"resolved #{number} {cut(story['source'], 30)} as {cut(by, 30)} (was open {open_for})"
+        return f"{told}; if its cause still stands, the next check opens another" if store.resolve_alert(number, by, note) else None  # fmt: skip
+
+    _change_each(config_path, database_url, alert_ids, end)
+
+
+def _change_each(
+    config_path: Path | None, database_url: str | None, alert_ids: tuple[int, ...], change: Change
+) -> list[int]:
+    """Find every alert that is named before any is changed, and say of each what became of it; answer which were changed."""
     from automon.cli.alert_screens import was_not_changed
-    from automon.cli.text import age, cut
     from automon.clock import SystemClock
 
-    store, stories = _with_stories(config_path, database_url, alert_ids)
-    now = SystemClock().now()
-    for number, story in stories.items():
-        if store.resolve_alert(number, by, note):
-            open_for = age(max((now - _opened(story)).total_seconds(), 0))
-            source = cut(story["source"], 30)
-            click.echo(f"resolved #{number} {source} as {cut(by, 30)} (was open {open_for}); if its cause still stands, the next check opens another")  # fmt: skip
-        else:
-            click.echo(was_not_changed(number, _story(store, number), now))
-
-
-def _with_stories(
-    config_path: Path | None, database_url: str | None, alert_ids: tuple[int, ...]
-) -> tuple[Store, dict[int, Document]]:
-    """Open the database and find every alert that is named, before anything is changed."""
     quiet_logs()
-    store = open_store(config_path, database_url)
-    return store, {number: _story(store, number) for number in dict.fromkeys(alert_ids)}
+    store, now = open_store(config_path, database_url), SystemClock().now()
+    stories = {number: _story(store, number) for number in dict.fromkeys(alert_ids)}
+    changed = []
+    for number, story in stories.items():
+        told = change(store, number, story, now)
+        if told is not None:
+            changed.append(number)
+        click.echo(told or was_not_changed(number, _story(store, number), now))
+    return changed
 
 
 def _story(store: Store, alert_id: int) -> Document:
@@ -129,12 +126,6 @@ def _story(store: Store, alert_id: int) -> Document:
     if story is None:
         raise refuse_unknown_alert(alert_id)
     return story
-
-
-def _opened(story: Document) -> Any:
-    from automon.cli.text import local
-
-    return local(story["opened_at"])
 
 
 @click.command()
