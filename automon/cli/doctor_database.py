@@ -366,7 +366,7 @@ def judge_drift(drift: Sequence[Mapping[str, Any]]) -> Finding:
     names = [" ".join(filter(None, (row["name"], row["source"], row["level"]))) for row in drift]
     shown = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
     told = f"SQL has changed {shown} past the config file; the next reload takes that back"
-    return warning("drift", told, "automon config show   (and write into the file what is to stay)")
+    return warning("drift", told, "automon config drift   (and write into the file what is to stay)")
 
 
 def unreachable(why: str, fix: str) -> list[Check]:
